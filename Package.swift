@@ -1,0 +1,77 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Targets in layers; imports point down only. ARCHITECTURE.md says what each is for.
+let package = Package(
+    name: "xerotier",
+    products: [
+        .executable(name: "gateway", targets: ["gateway"]),
+        .executable(name: "migrate", targets: ["migrate"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+    ],
+    targets: [
+        // Layer 0: C libraries of Debian, and the C++ shim over simdjson.
+        .systemLibrary(name: "CFastCGI"),
+        .systemLibrary(name: "CPostgres"),
+        .systemLibrary(name: "CRedis"),
+        .systemLibrary(name: "CCurl"),
+        .systemLibrary(name: "CSodium"),
+        .systemLibrary(name: "CCrypto"),
+        .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
+
+        // Layer 1: pure wire types, and one wrapper for each library.
+        .target(name: "OpenAI"),
+        .target(name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")]),
+        .target(name: "FastCGI", dependencies: ["CFastCGI"]),
+        .target(name: "Postgres", dependencies: ["CPostgres"]),
+        .target(name: "Redis", dependencies: ["CRedis"]),
+        .target(name: "HTTPClient", dependencies: ["CCurl"]),
+        .target(name: "JSON", dependencies: ["CSimdJSON"]),
+        .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
+
+        // Layer 2: the frame.
+        .target(
+            name: "Server",
+            dependencies: ["OpenAI", "FastCGI", "Postgres", "Redis", "JSON", "Jobs", .product(name: "Logging", package: "swift-log")]),
+        .target(name: "Jobs", dependencies: ["OpenAI", "Postgres", "JSON", .product(name: "Logging", package: "swift-log")]),
+
+        // Layer 3: features; each may import those above it in this list.
+        .target(name: "Accounts", dependencies: ["Server", "Crypto"]),
+        .target(name: "Billing", dependencies: ["Server"]),
+        .target(name: "Catalog", dependencies: ["Server", "Crypto"]),
+        .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient"]),
+
+        // Layer 4: executables.
+        .executableTarget(
+            name: "gateway",
+            dependencies: [
+                "Configuration", "Server", "Accounts", "Billing", "Catalog", "Inference",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+        .executableTarget(
+            name: "migrate",
+            dependencies: [
+                "Configuration", "Postgres", "Redis", "Accounts", "Catalog",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "workers/migrate"),
+
+        .testTarget(name: "OpenAITests", dependencies: ["OpenAI"]),
+        .testTarget(name: "JSONTests", dependencies: ["JSON"]),
+        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+        .testTarget(name: "ServerTests", dependencies: ["Server"]),
+        .testTarget(name: "BillingTests", dependencies: ["Billing"]),
+        .testTarget(name: "AccountsTests", dependencies: ["Accounts"]),
+        .testTarget(name: "CatalogTests", dependencies: ["Catalog"]),
+        .testTarget(name: "InferenceTests", dependencies: ["Inference"]),
+        .testTarget(
+            name: "ContractTests",
+            dependencies: ["FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Jobs", "Accounts", "Catalog", "Inference"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
+)

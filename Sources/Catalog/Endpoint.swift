@@ -1,0 +1,139 @@
+import OpenAI
+
+/// The limits and prices of a service tier (04 §6, 06 §4). nil = unlimited.
+public struct ServiceTier: Sendable, Equatable {
+    public var slug: String
+    public var priceNanoPerMtok: Int64
+    public var tokensPerMinute: Int?
+    public var requestsPerMinute: Int?
+    public var burstFloor: Int
+    public var requestTimeout: Duration
+    public var idleStreamTimeout: Duration
+    public var concurrent: Int
+    public var queueWait: Duration
+    public var priority: Int
+
+    public init(
+        slug: String, priceNanoPerMtok: Int64, tokensPerMinute: Int?, requestsPerMinute: Int?, burstFloor: Int, requestTimeout: Duration,
+        idleStreamTimeout: Duration, concurrent: Int, queueWait: Duration, priority: Int
+    ) {
+        self.slug = slug
+        self.priceNanoPerMtok = priceNanoPerMtok
+        self.tokensPerMinute = tokensPerMinute
+        self.requestsPerMinute = requestsPerMinute
+        self.burstFloor = burstFloor
+        self.requestTimeout = requestTimeout
+        self.idleStreamTimeout = idleStreamTimeout
+        self.concurrent = concurrent
+        self.queueWait = queueWait
+        self.priority = priority
+    }
+}
+
+/// Which surfaces an endpoint serves.
+public enum TaskMode: String, Sendable { case generate, embed, score }
+
+/// The HTTP upstream of an endpoint (05 §10).
+public struct UpstreamSettings: Sendable, Equatable {
+    /// Base URLs as given to an SDK, with or without a final `/v1`; 1 to 16.
+    public var urls: [String]
+    /// The model name the upstream knows; nil = the endpoint's model name.
+    public var model: String?
+    /// The upstream's API key, opened.
+    public var apiKey: String?
+    /// From the origin, such as `/v1/models`.
+    public var healthPath: String
+    public var headers: [String: String]
+    public var timeoutMilliseconds: Int
+    public var maxConcurrent: Int
+
+    public init(
+        urls: [String], model: String? = nil, apiKey: String? = nil, healthPath: String = "/v1/models", headers: [String: String] = [:],
+        timeoutMilliseconds: Int = 300_000, maxConcurrent: Int = 32
+    ) {
+        self.urls = urls
+        self.model = model
+        self.apiKey = apiKey
+        self.healthPath = healthPath
+        self.headers = headers
+        self.timeoutMilliseconds = timeoutMilliseconds
+        self.maxConcurrent = maxConcurrent
+    }
+}
+
+/// The further limits of an endpoint; each only lowers the tier's value.
+public struct EndpointLimits: Sendable, Equatable {
+    public var requestsPerMinute: Int?
+    public var tokensPerMinute: Int?
+    public var maxConcurrent: Int?
+    public var maxTokens: Int?
+    public var maxPromptTokens: Int?
+    public var requestTimeoutSeconds: Int?
+    public init() {}
+}
+
+/// What an endpoint puts where the request says nothing.
+public struct EndpointDefaults: Sendable, Equatable {
+    public var temperature: Double?
+    public var topP: Double?
+    public var systemPrompt: String?
+    public var serviceTier: String?
+    public var reasoningEffort: String?
+    public init() {}
+}
+
+/// An endpoint as requests see it: one generation, from admission to end.
+public struct EndpointRecord: Sendable, Equatable {
+    public enum Status: String, Sendable { case provisioning, active, degraded, inactive, failed, deleting }
+
+    public var id: ID<Endpoint>
+    public var projectID: ID<Project>
+    public var slug: String
+    public var status: Status
+    public var generation: Int64
+    public var taskMode: TaskMode
+    public var tier: ServiceTier
+    public var modelID: ID<Model>
+    public var modelName: String
+    public var modelVersion: String
+    /// The context window in tokens, where it is known.
+    public var contextLength: Int?
+    public var upstream: UpstreamSettings
+    public var limits: EndpointLimits
+    public var defaults: EndpointDefaults
+    public var createdAt: Int
+
+    public init(
+        id: ID<Endpoint>, projectID: ID<Project>, slug: String, status: Status, generation: Int64, taskMode: TaskMode, tier: ServiceTier,
+        modelID: ID<Model>, modelName: String, modelVersion: String, contextLength: Int?, upstream: UpstreamSettings, limits: EndpointLimits,
+        defaults: EndpointDefaults, createdAt: Int
+    ) {
+        self.id = id
+        self.projectID = projectID
+        self.slug = slug
+        self.status = status
+        self.generation = generation
+        self.taskMode = taskMode
+        self.tier = tier
+        self.modelID = modelID
+        self.modelName = modelName
+        self.modelVersion = modelVersion
+        self.contextLength = contextLength
+        self.upstream = upstream
+        self.limits = limits
+        self.defaults = defaults
+        self.createdAt = createdAt
+    }
+}
+
+/// The endpoints and models of one project, as one consistent picture.
+public struct ProjectCatalog: Sendable {
+    /// Active ones first by age; deleted ones are left out.
+    public var endpoints: [EndpointRecord]
+    public init(endpoints: [EndpointRecord]) { self.endpoints = endpoints }
+}
+
+/// Gives the current catalog of a project, at most 1 s old.
+public protocol CatalogSource: Sendable {
+    func catalog(of project: ID<Project>) throws -> ProjectCatalog
+}

@@ -1,0 +1,72 @@
+import Catalog
+import OpenAI
+
+/// One call of a model server, as the gateway sees it. The body is a ready OpenAI request.
+public struct UpstreamRequest: Sendable {
+    /// Below the upstream's base URL, such as `chat/completions`.
+    public var path: String
+    public var body: [UInt8]
+    public var isStream: Bool
+    public var requestID: String
+    /// Streams: until the first frame. Others: until the answer is complete.
+    public var deadline: ContinuousClock.Instant
+    /// The longest wait for a free place at the upstream before 429 `capacity_exceeded`.
+    public var queueWait: Duration
+    /// Readable = the client is gone; nil where nobody listens (batches).
+    public var clientDescriptor: Int32?
+
+    public init(
+        path: String, body: [UInt8], isStream: Bool, requestID: String, deadline: ContinuousClock.Instant, queueWait: Duration,
+        clientDescriptor: Int32?
+    ) {
+        self.path = path
+        self.body = body
+        self.isStream = isStream
+        self.requestID = requestID
+        self.deadline = deadline
+        self.queueWait = queueWait
+        self.clientDescriptor = clientDescriptor
+    }
+}
+
+/// What happened next on a call.
+public enum UpstreamEvent {
+    /// One JSON chunk of a stream (the data of one SSE event, not `[DONE]`), or the whole body of an answer. Valid until the next call of `next`.
+    case frame(UnsafeRawBufferPointer)
+    /// The upstream ended its answer in order: `[DONE]`, or the end of the body.
+    case finished
+    /// The upstream failed, refused, broke off or ran out of time. After a fault there is nothing more.
+    case fault(UpstreamFault)
+    /// The client closed its connection.
+    case clientGone
+    /// Nothing happened until the given time.
+    case silence
+}
+
+/// Why a call failed, already in the words of the API (05 §6, §10).
+public struct UpstreamFault: Error, Sendable, APIErrorConvertible {
+    public var apiError: APIError
+    public init(_ apiError: APIError) { self.apiError = apiError }
+}
+
+/// A running call. It belongs to one thread; when it is released, a call that has not ended is cancelled.
+public protocol UpstreamCall: AnyObject {
+    /// Waits for the next event, at most until `instant`. Attempts before the first frame are made again here, unseen (05 §6).
+    func next(until instant: ContinuousClock.Instant) -> UpstreamEvent
+    /// Tells the upstream to stop, at once.
+    func cancel()
+    /// How the upstream is shown to clients: `upstream:<ep id>`.
+    var workerID: String { get }
+    /// Attempts so far, at least 1.
+    var attempts: Int { get }
+    /// Time spent waiting for a place.
+    var queueTime: Duration { get }
+    /// Time spent choosing.
+    var decisionTime: Duration { get }
+}
+
+/// Something that answers inference requests: HTTP model servers now, workers of the mesh later.
+public protocol Upstream: AnyObject, Sendable {
+    /// Starts a call. It never fails by itself: a fault is the call's first event.
+    func send(_ request: UpstreamRequest) -> any UpstreamCall
+}

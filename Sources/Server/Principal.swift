@@ -1,0 +1,35 @@
+import OpenAI
+
+/// What a key opens.
+public enum Scope: String, Sendable, CaseIterable, Codable { case inference, management, execution }
+
+/// Who asks: the project and the key of an authenticated request.
+public struct Principal: Sendable, Equatable {
+    public let projectID: ID<Project>
+    public let projectSlug: String
+    public let keyID: ID<APIKey>
+    public let userID: String?
+    public let scopes: Set<Scope>
+    /// The only endpoint (by slug) this key may use, if any.
+    public let endpointPin: String?
+
+    public init(
+        projectID: ID<Project>, projectSlug: String, keyID: ID<APIKey>, userID: String? = nil, scopes: Set<Scope>, endpointPin: String? = nil
+    ) {
+        self.projectID = projectID
+        self.projectSlug = projectSlug
+        self.keyID = keyID
+        self.userID = userID
+        self.scopes = scopes
+        self.endpointPin = endpointPin
+    }
+}
+
+/// Finds out who asks. Accounts implements it.
+public protocol Authenticator: Sendable {
+    /// The principal of a bearer key.
+    /// - Throws: `APIError` 401 for a bad key, 503 when the records cannot be read (never 401 for our own fault).
+    func principal(bearer key: String) throws -> Principal
+    /// The project that a path's first segment (`proj_…` or a slug) names; nil when there is none.
+    func projectID(named segment: String) throws -> ID<Project>?
+}
