@@ -2,7 +2,9 @@ import CFastCGI
 import Glibc
 
 /// The client, or nginx for it, closed the connection before the answer was complete.
-public struct ClientGone: Error {}
+public struct ClientGone: Error {
+    public init() {}
+}
 
 /// One request and its answer. It is lent to a handler and cannot outlive its turn.
 ///
@@ -17,7 +19,7 @@ public struct Exchange: ~Copyable {
     public var descriptor: Int32 { request.pointee.ipcFd }
 
     /// Reads up to `limit` bytes and, when there are no more, the end of the body.
-    /// - Returns: nil when the body is longer than `limit`; what follows is discarded by the library.
+    /// - Returns: nil when the body is longer than `limit`; call `discardBody` then.
     public func readBody(limit: Int, expected: Int) -> [UInt8]? {
         var body = [UInt8]()
         var capacity = min(max(expected, 0), limit) + 1
@@ -35,23 +37,32 @@ public struct Exchange: ~Copyable {
         }
     }
 
+    /// Reads what is left of the body and forgets it. Without this the rest of a refused body would stand before the connection's next request.
+    public func discardBody() {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 8192) { buffer in
+            while FCGX_GetStr(buffer.baseAddress, Int32(buffer.count), request.pointee.`in`) == Int32(buffer.count) {}
+        }
+    }
+
+    /// The answer's beginning and body are written here.
+    public var answer: AnswerWriter { AnswerWriter(request: request) }
+}
+
+/// Writes one request's answer. A view of its exchange, valid during the request's turn.
+public struct AnswerWriter {
+    let request: UnsafeMutablePointer<FCGX_Request>
+
     /// Appends to the answer (CGI form: header lines, an empty line, the body). Buffered until `flush` or 8 KiB.
-    public func write(_ bytes: UnsafeRawBufferPointer) throws(ClientGone) {
+    public func write(_ bytes: UnsafeRawBufferPointer) throws {
         guard let start = bytes.baseAddress, bytes.count > 0 else { return }
         let written = FCGX_PutStr(start.assumingMemoryBound(to: CChar.self), Int32(bytes.count), request.pointee.out)
         if written < 0 { throw ClientGone() }
     }
 
-    public func write(_ bytes: [UInt8]) throws(ClientGone) {
-        do {
-            try bytes.withUnsafeBytes { try write($0) }
-        } catch {
-            throw ClientGone()
-        }
-    }
+    public func write(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try write($0) } }
 
     /// Hands what was written to nginx.
-    public func flush() throws(ClientGone) {
+    public func flush() throws {
         if FCGX_FFlush(request.pointee.out) != 0 { throw ClientGone() }
     }
 }
