@@ -44,10 +44,10 @@ public enum PostgresError: Error, Sendable, Equatable {
         }
     }
 
-    /// Whether the transaction lost against another one or a time limit, so that it may simply be run again.
+    /// Whether the transaction lost against another one, so that it may simply be run again.
     public var isTransient: Bool {
         switch sqlState {
-        case "40001", "40P01", "55P03", "57014": true
+        case "40001", "40P01", "55P03": true
         default: false
         }
     }
@@ -59,9 +59,9 @@ public enum PostgresError: Error, Sendable, Equatable {
 }
 
 extension ServerMessage {
-    /// Connection faults, missing resources, shutdown, and a standby that does not take writes.
+    /// Connection faults, missing resources, shutdown, a time limit, and a standby that does not take writes.
     var isUnavailable: Bool {
-        sqlState.hasPrefix("08") || sqlState.hasPrefix("53") || sqlState.hasPrefix("57P") || sqlState == "25006"
+        sqlState.hasPrefix("08") || sqlState.hasPrefix("53") || sqlState.hasPrefix("57") || sqlState == "25006"
     }
 
     /// Whether the server closes the connection after this message.

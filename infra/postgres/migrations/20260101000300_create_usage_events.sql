@@ -45,7 +45,6 @@ CREATE TABLE usage_events (
 ) PARTITION BY RANGE (created_at);
 
 CREATE INDEX usage_events_by_request ON usage_events (request_id);
-CREATE INDEX usage_events_by_project ON usage_events (project_id, created_at);
 CREATE INDEX usage_events_by_xid ON usage_events (xid);
 
 -- Takes rows of months without a partition, so that none is ever refused; it should stay empty.
