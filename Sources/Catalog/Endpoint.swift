@@ -62,7 +62,7 @@ public struct UpstreamSettings: Sendable, Equatable {
 }
 
 /// The further limits of an endpoint; each only lowers the tier's value.
-public struct EndpointLimits: Sendable, Equatable {
+public struct EndpointLimits: Sendable, Equatable, Codable {
     public var requestsPerMinute: Int?
     public var tokensPerMinute: Int?
     public var maxConcurrent: Int?
@@ -70,16 +70,33 @@ public struct EndpointLimits: Sendable, Equatable {
     public var maxPromptTokens: Int?
     public var requestTimeoutSeconds: Int?
     public init() {}
+
+    private enum CodingKeys: String, CodingKey {
+        case requestsPerMinute = "requests_per_minute"
+        case tokensPerMinute = "tokens_per_minute"
+        case maxConcurrent = "max_concurrent"
+        case maxTokens = "max_tokens"
+        case maxPromptTokens = "max_prompt_tokens"
+        case requestTimeoutSeconds = "request_timeout_seconds"
+    }
 }
 
 /// What an endpoint puts where the request says nothing.
-public struct EndpointDefaults: Sendable, Equatable {
+public struct EndpointDefaults: Sendable, Equatable, Codable {
     public var temperature: Double?
     public var topP: Double?
     public var systemPrompt: String?
     public var serviceTier: String?
     public var reasoningEffort: String?
     public init() {}
+
+    private enum CodingKeys: String, CodingKey {
+        case temperature
+        case topP = "top_p"
+        case systemPrompt = "system_prompt"
+        case serviceTier = "service_tier"
+        case reasoningEffort = "reasoning_effort"
+    }
 }
 
 /// An endpoint as requests see it: one generation, from admission to end.
@@ -89,6 +106,8 @@ public struct EndpointRecord: Sendable, Equatable {
     public var id: ID<Endpoint>
     public var projectID: ID<Project>
     public var slug: String
+    /// Further names under which the flat form finds the endpoint.
+    public var aliases: [String]
     public var status: Status
     public var generation: Int64
     public var taskMode: TaskMode
@@ -106,7 +125,7 @@ public struct EndpointRecord: Sendable, Equatable {
     public init(
         id: ID<Endpoint>, projectID: ID<Project>, slug: String, status: Status, generation: Int64, taskMode: TaskMode, tier: ServiceTier,
         modelID: ID<Model>, modelName: String, modelVersion: String, contextLength: Int?, upstream: UpstreamSettings, limits: EndpointLimits,
-        defaults: EndpointDefaults, createdAt: Int
+        defaults: EndpointDefaults, createdAt: Int, aliases: [String] = []
     ) {
         self.id = id
         self.projectID = projectID
@@ -123,6 +142,7 @@ public struct EndpointRecord: Sendable, Equatable {
         self.limits = limits
         self.defaults = defaults
         self.createdAt = createdAt
+        self.aliases = aliases
     }
 }
 

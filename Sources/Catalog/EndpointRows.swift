@@ -1,0 +1,77 @@
+import Crypto
+import Foundation
+import Logging
+import OpenAI
+import Postgres
+
+/// The kind under which an upstream's API key is sealed for its project.
+public let upstreamKeyKind = "upstream-key"
+
+extension Connection {
+    /// One statement, so that endpoints, models and tiers are of one moment.
+    func endpoints(of project: ID<Project>, sealing: Sealing, logger: Logger) throws -> [EndpointRecord] {
+        try query(
+            """
+            SELECT e.id, e.slug, e.aliases, e.status, e.generation, e.task_mode, e.model_id, m.name AS model_name,
+                CASE WHEN e.model_version = 'latest' THEN COALESCE(e.active_version, m.version) ELSE e.model_version END AS model_version,
+                LEAST(e.context_length, m.context_length) AS context_length,
+                e.upstream_urls, e.upstream_model, e.upstream_api_key, e.upstream_health_path, e.upstream_headers, e.upstream_timeout_ms,
+                e.upstream_max_concurrent, e.limits, e.defaults, extract(epoch FROM e.created_at)::bigint AS created,
+                t.slug AS tier, t.price_nano_per_mtok, t.tokens_per_minute, t.requests_per_minute, t.burst_floor, t.request_timeout_s,
+                t.idle_stream_s, t.concurrent, t.queue_wait_s, t.priority
+            FROM endpoints e JOIN models m ON m.id = e.model_id JOIN service_tiers t ON t.slug = e.tier
+            WHERE e.project_id = \(project) AND e.deleted_at IS NULL AND e.status <> 'deleted'
+            ORDER BY (e.status = 'active') DESC, e.created_at, e.id
+            """
+        ).map { try $0.endpoint(of: project, sealing: sealing, logger: logger) }
+    }
+}
+
+extension Row {
+    fileprivate func endpoint(of project: ID<Project>, sealing: Sealing, logger: Logger) throws -> EndpointRecord {
+        var endpoint = EndpointRecord(
+            id: try get("id"), projectID: project, slug: try get("slug"), status: try named("status"), generation: try get("generation"),
+            taskMode: try named("task_mode"), tier: try tier(), modelID: try get("model_id"), modelName: try get("model_name"),
+            modelVersion: try get("model_version"), contextLength: try optional("context_length"), upstream: try upstream(),
+            limits: try json("limits"), defaults: try json("defaults"), createdAt: try get("created"), aliases: try texts("aliases"))
+        do {
+            endpoint.upstream.apiKey = try optional("upstream_api_key", as: [UInt8].self).map {
+                String(decoding: try sealing.open(project: project.description, kind: upstreamKeyKind, $0), as: UTF8.self)
+            }
+        } catch let error as SealingError {
+            // Only this endpoint cannot serve; without its key every call would be refused by the upstream.
+            logger.error("an upstream key cannot be opened", metadata: ["endpoint": "\(endpoint.id)", "error": "\(error)"])
+            endpoint.status = .failed
+        }
+        return endpoint
+    }
+
+    private func upstream() throws -> UpstreamSettings {
+        UpstreamSettings(
+            urls: try texts("upstream_urls"), model: try optional("upstream_model"), healthPath: try get("upstream_health_path"),
+            headers: try json("upstream_headers"), timeoutMilliseconds: try get("upstream_timeout_ms"),
+            maxConcurrent: try get("upstream_max_concurrent"))
+    }
+
+    private func tier() throws -> ServiceTier {
+        ServiceTier(
+            slug: try get("tier"), priceNanoPerMtok: try get("price_nano_per_mtok"), tokensPerMinute: try optional("tokens_per_minute"),
+            requestsPerMinute: try optional("requests_per_minute"), burstFloor: try get("burst_floor"),
+            requestTimeout: .seconds(try get("request_timeout_s", as: Int.self)),
+            idleStreamTimeout: .seconds(try get("idle_stream_s", as: Int.self)), concurrent: try get("concurrent"),
+            queueWait: .seconds(try get("queue_wait_s", as: Int.self)), priority: try get("priority"))
+    }
+
+    private func named<Value: RawRepresentable>(_ column: String) throws -> Value where Value.RawValue == String {
+        guard let value = Value(rawValue: try get(column)) else { throw PostgresError.column(column, problem: "is not a \(Value.self)") }
+        return value
+    }
+
+    private func json<Value: Decodable>(_ column: String) throws -> Value {
+        do {
+            return try JSONDecoder().decode(Value.self, from: Data(try get(column, as: [UInt8].self)))
+        } catch let error as DecodingError {
+            throw PostgresError.column(column, problem: "is not a \(Value.self): \(error)")
+        }
+    }
+}

@@ -1,0 +1,222 @@
+import CPostgres
+import Foundation
+
+/// How a connection is made and how long its calls may take.
+public struct ConnectionOptions: Sendable {
+    /// libpq rounds up to whole seconds, at least 2.
+    public var connectTimeoutSeconds = 3
+    /// The server ends a statement that runs longer (`57014`).
+    public var statementTimeoutMilliseconds = 10_000
+    /// When the server says nothing for this much longer than the statement may run, the connection counts as lost.
+    public var silenceMilliseconds = 2_000
+    public var applicationName = "xerotier"
+
+    public init() {}
+}
+
+/// One connection. It belongs to one thread at a time; a pool lends it. See postgresql.org/docs/current/libpq.html
+public final class Connection {
+    private let handle: OpaquePointer
+    private let options: ConnectionOptions
+    /// Names of prepared statements by their text.
+    private var prepared: [String: String] = [:]
+    private var isLost = false
+
+    /// More texts than this are not prepared: the code holds a fixed number of statements.
+    private static let preparedLimit = 512
+
+    /// Connects, or throws `cannotConnect`.
+    public init(url: String, options: ConnectionOptions = ConnectionOptions()) throws {
+        let settings: KeyValuePairs = [
+            "dbname": url, "connect_timeout": String(options.connectTimeoutSeconds), "client_encoding": "UTF8",
+            "application_name": options.applicationName,
+        ]
+        let made = withCStrings(settings.map(\.key)) { names in
+            withCStrings(settings.map(\.value)) { values in PQconnectdbParams(names, values, 1) }
+        }
+        guard let made else { throw PostgresError.cannotConnect("out of memory") }
+        guard PQstatus(made) == CONNECTION_OK, PQsetnonblocking(made, 1) == 0 else {
+            defer { PQfinish(made) }
+            throw PostgresError.cannotConnect(errorText(made))
+        }
+        handle = made
+        self.options = options
+        PQsetNoticeProcessor(handle, ignoreNotice, nil)
+        try execute("SET statement_timeout = \(options.statementTimeoutMilliseconds)")
+    }
+
+    deinit { PQfinish(handle) }
+
+    /// Runs one statement, prepared on its first use, and returns its rows.
+    @discardableResult
+    public func query(_ sql: SQL) throws -> [Row] { try run(sql).rows }
+
+    /// Runs statements without values, separated by semicolons; several of them are one transaction unless the script says otherwise.
+    public func execute(_ script: String) throws {
+        guard PQsendQuery(handle, script) == 1 else { throw lost() }
+        _ = try finish()
+    }
+
+    /// Runs `body` in a transaction: committed when it returns, rolled back when it throws.
+    ///
+    /// - Throws: what `body` threw; `connectionLost` when the outcome of the commit is unknown.
+    public func transaction<Value>(_ body: () throws -> Value) throws -> Value {
+        try run("BEGIN")
+        let value: Value
+        do {
+            value = try body()
+        } catch {
+            if isUsable {
+                // A failure here breaks the connection, and with it the transaction ends as well.
+                do { try run("ROLLBACK") } catch { isLost = true }
+            }
+            throw error
+        }
+        // The server answers ROLLBACK to the COMMIT of a transaction in which a statement failed.
+        guard try run("COMMIT").command == "COMMIT" else {
+            throw PostgresError.server(ServerMessage(sqlState: "25P02", message: "The transaction was rolled back."))
+        }
+        return value
+    }
+
+    /// Interrupts, from any thread, the statement that runs on this connection.
+    public func canceller() -> Canceller? { PQgetCancel(handle).map(Canceller.init) }
+
+    /// Whether a pool may lend the connection again: alive and outside of any transaction.
+    var isReusable: Bool { isUsable && PQtransactionStatus(handle) == PQTRANS_IDLE }
+
+    /// Whether the server has closed the connection, or said something unasked, while it lay idle.
+    var isStale: Bool {
+        var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
+        return poll(&descriptor, 1, 0) != 0
+    }
+
+    private var isUsable: Bool { !isLost && PQstatus(handle) == CONNECTION_OK }
+
+    @discardableResult
+    private func run(_ sql: SQL) throws -> Result {
+        let parameters = try Parameters(sql.values)
+        guard let name = try statementName(for: sql.text) else {
+            return try send(parameters) { PQsendQueryParams(handle, sql.text, $0, nil, $1, $2, $3, 0) }
+        }
+        return try send(parameters) { PQsendQueryPrepared(handle, name, $0, $1, $2, $3, 0) }
+    }
+
+    private func statementName(for text: String) throws -> String? {
+        if let name = prepared[text] { return name }
+        guard prepared.count < Self.preparedLimit else { return nil }
+        let name = "s\(prepared.count)"
+        guard PQsendPrepare(handle, name, text, 0, nil) == 1 else { throw lost() }
+        _ = try finish()
+        prepared[text] = name
+        return name
+    }
+
+    private func send(_ parameters: Parameters, _ call: Parameters.Call) throws -> Result {
+        guard parameters.withPointers(call) == 1 else { throw lost() }
+        return try finish()
+    }
+
+    /// Waits for all that the server answers; the last result counts, unless one before it is an error.
+    private func finish() throws -> Result {
+        let deadline = ContinuousClock.now + .milliseconds(options.statementTimeoutMilliseconds + options.silenceMilliseconds)
+        try flush(until: deadline)
+        var last: Result?
+        var failure: ServerMessage?
+        while let result = try nextResult(until: deadline) {
+            if result.status == PGRES_FATAL_ERROR && failure == nil { failure = result.serverMessage }
+            if let copy = copyState(of: result) { failure = failure ?? copy; break }
+            last = result
+        }
+        if let failure {
+            if failure.sqlState.isEmpty || PQstatus(handle) != CONNECTION_OK { throw lost() }
+            if failure.endsConnection {
+                isLost = true
+                throw PostgresError.connectionLost(failure.message)
+            }
+            throw PostgresError.server(failure)
+        }
+        guard let last else { throw lost() }
+        return last
+    }
+
+    /// COPY would leave the connection in a state that this wrapper does not serve.
+    private func copyState(of result: Result) -> ServerMessage? {
+        guard result.status == PGRES_COPY_IN || result.status == PGRES_COPY_OUT || result.status == PGRES_COPY_BOTH else { return nil }
+        isLost = true
+        return ServerMessage(sqlState: "0A000", message: "COPY is not supported here.")
+    }
+
+    private func nextResult(until deadline: ContinuousClock.Instant) throws -> Result? {
+        while PQisBusy(handle) == 1 {
+            try wait(for: POLLIN, until: deadline)
+            guard PQconsumeInput(handle) == 1 else { throw lost() }
+        }
+        return PQgetResult(handle).map(Result.init)
+    }
+
+    /// Sends what is left, and reads meanwhile: a server that waits for us to read would not read either.
+    private func flush(until deadline: ContinuousClock.Instant) throws {
+        while true {
+            switch PQflush(handle) {
+            case 0: return
+            case 1:
+                try wait(for: POLLIN | POLLOUT, until: deadline)
+                guard PQconsumeInput(handle) == 1 else { throw lost() }
+            default: throw lost()
+            }
+        }
+    }
+
+    private func wait(for events: Int32, until deadline: ContinuousClock.Instant) throws {
+        var descriptor = pollfd(fd: PQsocket(handle), events: Int16(events), revents: 0)
+        while true {
+            let left = (deadline - .now) / .milliseconds(1)
+            guard left > 0 else {
+                isLost = true
+                throw PostgresError.connectionLost("The server did not answer in time.")
+            }
+            let ready = poll(&descriptor, 1, Int32(left.rounded(.up)))
+            if ready > 0 { return }
+            if ready < 0 && errno != EINTR { throw lost() }
+        }
+    }
+
+    /// After a failed call of libpq: broken connections report their reason; the others refused our arguments.
+    private func lost() -> PostgresError {
+        isLost = true
+        return .connectionLost(errorText(handle))
+    }
+}
+
+/// Interrupts a running statement; it then fails with `57014`.
+///
+/// `@unchecked Sendable`: libpq copies what it needs into the `PGcancel`, never changes it, and documents `PQcancel` as thread-safe.
+public final class Canceller: @unchecked Sendable {
+    private let pointer: OpaquePointer
+
+    init(_ pointer: OpaquePointer) { self.pointer = pointer }
+    deinit { PQfreeCancel(pointer) }
+
+    /// Returns whether the request reached the server.
+    @discardableResult
+    public func cancel() -> Bool {
+        var text = [CChar](repeating: 0, count: 256)
+        return PQcancel(pointer, &text, Int32(text.count)) == 1
+    }
+}
+
+/// Notices and warnings would go to stderr; errors do not come this way.
+private func ignoreNotice(context: UnsafeMutableRawPointer?, message: UnsafePointer<CChar>?) {}
+
+private func errorText(_ handle: OpaquePointer) -> String {
+    String(cString: PQerrorMessage(handle)).trimmingCharacters(in: .whitespacesAndNewlines)
+}
+
+/// A NULL-terminated array of C strings that live during `body`.
+private func withCStrings<Value>(_ texts: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>?) -> Value) -> Value {
+    let copies = texts.map { strdup($0) }
+    defer { copies.forEach { free($0) } }
+    let pointers = copies.map { UnsafePointer($0) } + [nil]
+    return pointers.withUnsafeBufferPointer { body($0.baseAddress) }
+}

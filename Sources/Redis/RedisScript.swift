@@ -1,0 +1,39 @@
+import Synchronization
+
+/// A Lua script that runs inside Redis as one step (https://redis.io/docs/latest/develop/programmability/eval-intro/).
+///
+/// Redis keeps scripts by their hash and forgets them when it restarts; then the source is sent again.
+public final class RedisScript: Sendable {
+    public let source: String
+    private let hash = Mutex<String?>(nil)
+
+    public init(_ source: String) { self.source = source }
+
+    public func run(on connection: RedisConnection, keys: [String], arguments: [RedisArgument]) throws -> RedisReply {
+        do {
+            return try connection.command(command("EVALSHA", try loadedHash(on: connection), keys, arguments))
+        } catch RedisError.refused(let message) where message.hasPrefix("NOSCRIPT") {
+            return try connection.command(command("EVAL", source, keys, arguments))
+        }
+    }
+
+    private func command(_ name: String, _ script: String, _ keys: [String], _ arguments: [RedisArgument]) -> [RedisArgument] {
+        var words: [RedisArgument] = []
+        words.reserveCapacity(3 + keys.count + arguments.count)
+        words.append(.string(name))
+        words.append(.string(script))
+        words.append(.integer(keys.count))
+        for key in keys { words.append(.string(key)) }
+        words.append(contentsOf: arguments)
+        return words
+    }
+
+    /// The hash depends on the source alone: it is asked for once and never changes.
+    private func loadedHash(on connection: RedisConnection) throws -> String {
+        if let known = hash.withLock({ $0 }) { return known }
+        let reply = try connection.command(["SCRIPT", "LOAD", .string(source)])
+        guard let loaded = reply.string else { throw RedisError.refused("SCRIPT LOAD gave no hash") }
+        hash.withLock { $0 = loaded }
+        return loaded
+    }
+}
