@@ -51,7 +51,7 @@ def shared():
 
 @pytest.fixture(scope="session")
 def engine_process():
-    with EngineProcess(engine_ports()) as process:
+    with EngineProcess(engine_ports()[:3]) as process:
         yield process
 
 
@@ -66,6 +66,15 @@ def engine(engines):
     engines[0].behave_well()
     yield engines[0]
     engines[0].behave_well()
+
+
+@pytest.fixture
+def mortal_engine():
+    """A process with the fourth engine, not running yet; the test starts, stops and kills it."""
+    process = EngineProcess(engine_ports()[3:4])
+    yield process
+    if process.process is not None:
+        process.stop()
 
 
 @pytest.fixture(scope="session")
