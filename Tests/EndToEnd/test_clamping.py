@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from harness.calls import expect_error, script
+from harness.calls import expect_error, messages, script
 
 
 @pytest.fixture(scope="module")
-def capped(tenant):
-    endpoint = tenant.project.endpoint("http://127.0.0.1:19180/v1", slug="capped", limits={"max_tokens": 100})
+def capped(tenant, engines):
+    endpoint = tenant.project.endpoint(engines[0].url, slug="capped", limits={"max_tokens": 100})
     return tenant.using(endpoint)
 
 
@@ -30,8 +30,9 @@ def test_more_than_the_context_is_lowered_and_shown(tenant, engine, name):
 
 
 def test_clamping_leaves_room_for_the_prompt(tenant, engine):
-    prompt = script(text="a", members={"padding": "x" * 8000})
-    _, given = clamp_of(tenant.chat(prompt, max_tokens=4096), "max_tokens")
+    said = [{"role": "system", "content": "x" * 8000}, *messages(script(text="a"))]
+    body = {"model": tenant.endpoint.slug, "messages": said, "max_tokens": 4096}
+    _, given = clamp_of(tenant.caller.post("/v1/chat/completions", body), "max_tokens")
     assert 4096 - 2200 < given <= 4096 - 2000
 
 
