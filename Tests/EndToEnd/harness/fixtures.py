@@ -1,7 +1,9 @@
 """The fixtures of both suites; their conftest.py files take them in."""
 
 import signal
+import ssl
 
+import openai
 import pytest
 
 from ScriptedEngine.process import EngineProcess
@@ -107,3 +109,14 @@ def tenant(make_tenant, project) -> Tenant:
 @pytest.fixture(scope="session")
 def usage(stack) -> UsageRows:
     return UsageRows(stack.database_url)
+
+
+@pytest.fixture(scope="session")
+def sdk_http(stack):
+    """What the SDK needs to trust the certificate of a development stack; all else is its own."""
+    return openai.DefaultHttpxClient(verify=ssl.create_default_context(cafile=stack.ca_file))
+
+
+@pytest.fixture(scope="session")
+def client(stack, tenant, sdk_http) -> openai.OpenAI:
+    return openai.OpenAI(base_url=stack.https_url, api_key=tenant.key.key, max_retries=0, http_client=sdk_http)
