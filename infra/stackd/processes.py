@@ -22,7 +22,7 @@ class Record:
     boot: str
     stop_signal: str
     # Of the description that it was started from: `up` restarts what runs from another one.
-    description: str
+    description: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
