@@ -28,7 +28,7 @@ logs: ## follow the logs
 clean: ## stop, and delete all that was built or stored, the demo database included
 	@infra/stack down --dir .run/test --remove
 	@infra/stack down --dir .run --remove
-	rm -rf .build
+	rm -rf .build .run
 
 setup: ## install missing Debian packages and the Python environment
 	@infra/setup

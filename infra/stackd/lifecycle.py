@@ -158,7 +158,8 @@ def wait_for_gateway(settings: Settings, name: str) -> None:
 
 
 def down(directory: pathlib.Path, remove: bool) -> None:
-    if not directory.is_dir():
+    # Only what an `up` has made is taken down, and above all only that is deleted.
+    if not (directory / "pids").is_dir():
         return
     with locked(directory):
         supervisor = Supervisor(directory)
