@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Shows a streamed chat completion, made with the openai SDK as it comes, and then how to go on from there."""
+
+import os
+
+import environment
+
+QUESTION = "Say hello to the world in one short sentence."
+
+
+def main() -> None:
+    demo = environment.read(environment.DEMO)
+    # The SDK's HTTP client takes its authorities from here when it is made.
+    os.environ["SSL_CERT_FILE"] = demo["XEROTIER_CA_FILE"]
+    import openai
+
+    client = openai.OpenAI(base_url=demo["XEROTIER_BASE_URL"], api_key=demo["XEROTIER_API_KEY"])
+    model = demo["XEROTIER_ENDPOINT"]
+    print(f"> {QUESTION}")
+    finish = None
+    with client.chat.completions.create(model=model, messages=[{"role": "user", "content": QUESTION}], max_tokens=64, stream=True) as stream:
+        for chunk in stream:
+            for choice in chunk.choices:
+                print(choice.delta.content or "", end="", flush=True)
+                finish = choice.finish_reason or finish
+    print()
+    if finish is None:
+        raise SystemExit("the stream ended without a finish_reason")
+    print(
+        f"""
+base URL  {demo["XEROTIER_BASE_URL"]}   (plain http: {demo["XEROTIER_HTTP_URL"]})
+key       {demo["XEROTIER_API_KEY"]}
+try       curl -N --cacert {demo["XEROTIER_CA_FILE"]} {demo["XEROTIER_BASE_URL"]}/chat/completions \\
+            -H 'Authorization: Bearer {demo["XEROTIER_API_KEY"]}' -H 'Content-Type: application/json' \\
+            -d '{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"Hello!"}}]}}'
+settings  {environment.DEMO}
+logs      {environment.ROOT / ".run" / "log"}   (make logs; make status; make stop)"""
+    )
+
+
+if __name__ == "__main__":
+    main()
