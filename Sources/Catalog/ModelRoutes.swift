@@ -17,7 +17,7 @@ public struct ModelRoutes: Sendable {
 
     private func list(_ request: Request, _ context: Context) throws -> Response {
         let principal = try context.principal
-        let entries = try entries(request, principal)
+        let entries = try self.entries(request, principal)
         var json = JSONWriter(capacity: 4096)
         json.raw(#"{"object":"list","data":["#)
         guard try Self.isExtended(request) else {
@@ -44,7 +44,7 @@ public struct ModelRoutes: Sendable {
     private func retrieve(_ request: Request, _ context: Context) throws -> Response {
         let principal = try context.principal
         let id = request.pathParameters["id"] ?? ""
-        let entries = try entries(request, principal)
+        let entries = try self.entries(request, principal)
         guard let entry = entries.first(where: { $0.id == id }) ?? entries.first(where: { $0.names(id) }) else {
             throw CatalogError.modelNotFound(id)
         }
@@ -64,7 +64,7 @@ public struct ModelRoutes: Sendable {
 
     /// Sorted by id, each id once. The endpoint family shows the model that the endpoint serves, a pinned key its endpoint.
     private func entries(_ request: Request, _ principal: Principal) throws -> [Entry] {
-        let catalog = try catalog.catalog(of: principal.projectID)
+        let catalog = try self.catalog.catalog(of: principal.projectID)
         if let slug = request.location.endpoint {
             let endpoint = try EndpointResolver.resolve(slug: slug, in: catalog)
             return [Entry(id: endpoint.modelName, endpoint: endpoint, isEndpoint: false)]

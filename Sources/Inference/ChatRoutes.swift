@@ -28,8 +28,9 @@ public struct ChatRoutes: Sendable {
     private func create(_ request: Request, _ context: Context) throws -> Response {
         let createdAt = Settlement.nowMicroseconds()
         let principal = try context.principal
-        let (endpoint, chat, body) = try RequestDocument.read(request.body, context.services.parser) { root in
-            let endpoint = try endpoint(root, request, principal)
+        let (endpoint, chat, body) = try RequestDocument.read(request.body, context.services.parser) {
+            root -> (EndpointRecord, ChatRequest, UpstreamBody) in
+            let endpoint = try self.endpoint(root, request, principal)
             context.log.endpointSlug = endpoint.slug
             context.log.modelName = endpoint.modelName
             guard endpoint.taskMode == .generate else {
@@ -69,7 +70,7 @@ public struct ChatRoutes: Sendable {
         guard let member = root["model"], !member.isNull else { throw APIError.missing("model") }
         let model = try Fields.string(member, "model")
         guard !model.isEmpty else { throw APIError.invalid("model", "'model' must not be empty.") }
-        let catalog = try catalog.catalog(of: principal.projectID)
+        let catalog = try self.catalog.catalog(of: principal.projectID)
         let endpoint =
             if let slug = request.location.endpoint {
                 try EndpointResolver.resolve(slug: slug, in: catalog)

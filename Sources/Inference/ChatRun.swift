@@ -22,10 +22,7 @@ struct ChatRun {
     private static let hardStop = Duration.seconds(4 * 3600)
 
     private var timeScale: Double { context.services.timeScale }
-    private var requestTimeout: Duration {
-        let tier = settlement.endpoint.tier.requestTimeout
-        return settlement.endpoint.limits.requestTimeoutSeconds.map { min(.seconds($0), tier) } ?? tier
-    }
+    private var requestTimeout: Duration { settlement.endpoint.effectiveLimits.requestTimeout }
 
     private func dispatch() -> any UpstreamCall {
         upstream.send(
