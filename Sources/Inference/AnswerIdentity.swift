@@ -1,7 +1,7 @@
 import JSON
 
 /// The members that are ours in every answer and chunk of one request.
-struct AnswerIdentity {
+package struct AnswerIdentity {
     /// `chatcmpl-…`
     var id: String
     /// Unix seconds.
@@ -12,6 +12,14 @@ struct AnswerIdentity {
     var serviceTier: String
     /// Used when the engine names none.
     var fingerprint: String
+
+    package init(id: String, created: Int, model: String, serviceTier: String, fingerprint: String) {
+        self.id = id
+        self.created = created
+        self.model = model
+        self.serviceTier = serviceTier
+        self.fingerprint = fingerprint
+    }
 
     /// `"id":…,"object":…,"created":…,"model":…,"service_tier":…,"system_fingerprint":…`
     func write(object: StaticString, to json: inout JSONWriter) {
@@ -36,7 +44,7 @@ enum FinishReason {
 }
 
 /// The answer of an engine does not follow OpenAI's shape.
-struct MalformedAnswer: Error {}
+package struct MalformedAnswer: Error {}
 
 extension JSONWriter {
     /// Copies a value's text on one line. In valid JSON a raw line end is white space, so a space can stand for it.

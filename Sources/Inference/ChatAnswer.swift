@@ -2,8 +2,8 @@ import JSON
 import OpenAI
 
 /// Rewrites an engine's whole answer to `chat.completion` (02 §2).
-struct ChatAnswer {
-    private(set) var usage: TokenUsage
+package struct ChatAnswer {
+    package private(set) var usage: TokenUsage
     /// The first choice's.
     private(set) var finishReason = "stop"
     private var json = JSONWriter(capacity: 2048)
@@ -11,10 +11,10 @@ struct ChatAnswer {
     private var reasoningBytes = 0
 
     /// The answer without `x_metadata` and the closing brace, which the caller adds once it has settled.
-    var bytes: [UInt8] { json.bytes }
+    package var bytes: [UInt8] { json.bytes }
 
     /// - Throws: `MalformedAnswer` when a choice lacks its message or finish reason.
-    init(rewriting root: JSONElement, as identity: AnswerIdentity, _ chat: ChatRequest) throws {
+    package init(rewriting root: JSONElement, as identity: AnswerIdentity, _ chat: ChatRequest) throws {
         usage = TokenUsage(estimatedInput: 0, outputBytes: 0, reasoningBytes: 0)
         var identity = identity
         if let fingerprint = root["system_fingerprint"]?.string { identity.fingerprint = fingerprint }

@@ -3,17 +3,17 @@ import JSON
 import OpenAI
 
 /// A checked chat completion request: the members we act on. The rest of the body is passed on as it stands.
-struct ChatRequest {
+package struct ChatRequest {
     var isStream = false
     var includesUsage = false
     var wantsVendorEvents = false
     /// How many answers are asked for.
-    var choices = 1
+    package var choices = 1
     /// What the client asked for, before clamping.
-    var maxTokens: Int?
+    package var maxTokens: Int?
     /// The member that said so: `max_completion_tokens` wins over `max_tokens`.
     var maxTokensName: StaticString = "max_completion_tokens"
-    var profile = RoutingProfile.standard
+    package var profile = RoutingProfile.standard
     var hasTools = false
     /// Messages and tools together, for estimates.
     var promptBytes = 0
@@ -24,10 +24,10 @@ struct ChatRequest {
     var hasReasoningEffort = false
 
     /// `ceil(bytes / 4)`: for rates, clamping and missing usage.
-    var promptEstimate: Int { (promptBytes + 3) / 4 }
+    package var promptEstimate: Int { (promptBytes + 3) / 4 }
 
     /// Checks every member listed in 02 §2. The first failure wins, in the order of the body.
-    init(checking root: JSONElement, defaults: EndpointDefaults) throws {
+    package init(checking root: JSONElement, defaults: EndpointDefaults) throws {
         let messages = try ChatMessages(checking: root["messages"])
         hasSystemMessage = messages.hasSystemMessage
         promptBytes = messages.textBytes

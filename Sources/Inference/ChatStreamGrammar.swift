@@ -4,7 +4,7 @@ import OpenAI
 /// Turns an engine's chunks into the stream of 02 §3. Pure: chunks in, bytes out.
 ///
 /// Every choice begins with its role, ends with one empty delta that carries the finish reason, and has its text between.
-struct ChatStreamGrammar {
+package struct ChatStreamGrammar {
     private let identity: AnswerIdentity
     private let chat: ChatRequest
     private let vendorEvents: Bool
@@ -28,7 +28,7 @@ struct ChatStreamGrammar {
         var hasReasoning = false
     }
 
-    init(_ identity: AnswerIdentity, _ chat: ChatRequest, vendorEvents: Bool) {
+    package init(_ identity: AnswerIdentity, _ chat: ChatRequest, vendorEvents: Bool) {
         self.identity = identity
         self.chat = chat
         self.vendorEvents = vendorEvents
@@ -37,17 +37,17 @@ struct ChatStreamGrammar {
     }
 
     /// True when every choice has had its finish reason.
-    var isComplete: Bool { choices.allSatisfy { $0.finishReason != nil } }
+    package var isComplete: Bool { choices.allSatisfy { $0.finishReason != nil } }
     /// The first choice's, once it has ended.
-    var finishReason: String? { choices[0].finishReason }
+    package var finishReason: String? { choices[0].finishReason }
 
-    var usage: TokenUsage {
+    package var usage: TokenUsage {
         reportedUsage ?? TokenUsage(estimatedInput: chat.promptEstimate, outputBytes: outputBytes, reasoningBytes: reasoningBytes)
     }
 
     /// The frames that one chunk of the engine becomes; often one, sometimes none.
     /// - Throws: `MalformedAnswer`; nothing of the chunk must be sent then.
-    mutating func receive(_ root: JSONElement) throws -> [UInt8] {
+    package mutating func receive(_ root: JSONElement) throws -> [UInt8] {
         guard root.kind == .object, root["error"].map(\.isNull) ?? true else { throw MalformedAnswer() }
         if let usage = TokenUsage(root["usage"]) { reportedUsage = usage }
         guard let list = root["choices"], list.kind == .array else { throw MalformedAnswer() }
@@ -60,7 +60,7 @@ struct ChatStreamGrammar {
     }
 
     /// The usage chunk, for clients that asked for it.
-    func usageChunk() -> [UInt8] {
+    package func usageChunk() -> [UInt8] {
         guard chat.includesUsage else { return [] }
         var json = JSONWriter(capacity: 512)
         json.raw(prefix)

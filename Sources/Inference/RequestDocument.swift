@@ -2,9 +2,9 @@ import JSON
 import OpenAI
 
 /// The parts of a body that every inference route reads before its own schema.
-enum RequestDocument {
+package enum RequestDocument {
     /// Parses the body, refuses what is no object and names that stand twice at the top, and lends the root to `body`.
-    static func read<Result>(_ bytes: [UInt8], _ parser: JSONParser, _ body: (JSONElement) throws -> Result) throws -> Result {
+    package static func read<Result>(_ bytes: [UInt8], _ parser: JSONParser, _ body: (JSONElement) throws -> Result) throws -> Result {
         do {
             return try parser.parse(bytes) { root in
                 guard root.kind == .object else { throw APIError(.invalidRequest, "The body must be a JSON object.") }

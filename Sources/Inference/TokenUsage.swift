@@ -1,13 +1,13 @@
 import JSON
 
 /// Tokens of one request, as reported by the engine or estimated from bytes.
-struct TokenUsage: Equatable, Sendable {
-    var input = 0
-    var output = 0
-    var cached = 0
-    var reasoning = 0
+package struct TokenUsage: Equatable, Sendable {
+    package var input = 0
+    package var output = 0
+    package var cached = 0
+    package var reasoning = 0
     /// True when the engine gave none.
-    var isEstimated = false
+    package var isEstimated = false
 
     /// Reads OpenAI's `usage` object; nil when it has no token counts.
     init?(_ usage: JSONElement?) {
@@ -27,7 +27,7 @@ struct TokenUsage: Equatable, Sendable {
     }
 
     /// What the token bucket is charged: cached prompt tokens count a quarter (04 §7).
-    var rateTokens: Int { input - cached + (cached + 3) / 4 + output }
+    package var rateTokens: Int { input - cached + (cached + 3) / 4 + output }
 
     func write(to json: inout JSONWriter) {
         json.raw(#"{"prompt_tokens":"#)

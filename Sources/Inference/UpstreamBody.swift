@@ -3,16 +3,16 @@ import JSON
 import OpenAI
 
 /// Makes the body an upstream gets out of the body a client sent: members are kept, replaced, dropped or added as text.
-struct UpstreamBody {
+package struct UpstreamBody {
     /// Lowered limits by member name, as shown in `X-Xerotier-Clamped`.
-    private(set) var clamps: [Clamp] = []
+    package private(set) var clamps: [Clamp] = []
 
-    struct Clamp: Equatable {
+    package struct Clamp: Equatable {
         var name: String
         var from: Int
         var to: Int
         /// `max_tokens=4096->1024`
-        var description: String { "\(name)=\(from)->\(to)" }
+        package var description: String { "\(name)=\(from)->\(to)" }
     }
 
     /// Dropped: the router sets them (02 §1).
@@ -23,9 +23,9 @@ struct UpstreamBody {
     private var json = JSONWriter(capacity: 4096)
     private var isFirst = true
 
-    var bytes: [UInt8] { json.bytes }
+    package var bytes: [UInt8] { json.bytes }
 
-    init(of root: JSONElement, _ chat: ChatRequest, for endpoint: EndpointRecord) throws {
+    package init(of root: JSONElement, _ chat: ChatRequest, for endpoint: EndpointRecord) throws {
         let limit = try Self.tokenLimit(chat, endpoint)
         json.raw("{" as StaticString)
         for member in root.members {

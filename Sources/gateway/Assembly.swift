@@ -21,7 +21,7 @@ struct Assembly {
     private let catalog: PostgresCatalog
     private let committer: Committer
     private let limiter: RateLimiter
-    private let upstreams: UpstreamPool
+    private let health: UpstreamHealth
     private let invalidation: RedisSubscriber
 
     init(_ configuration: Configuration) throws {
@@ -38,15 +38,20 @@ struct Assembly {
             process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: [UsageEvent.statement], logger: logger)
         let limiter = RateLimiter(
             redis: redis, gatewayCount: configuration.gateway.processes, timeScale: configuration.timeScale, logger: logger)
-        let upstreams = UpstreamPool(
-            allowedHosts: Set(configuration.egressAllowHosts), processes: configuration.gateway.processes, timeScale: configuration.timeScale,
-            logger: logger)
+        let health = UpstreamHealth(timeScale: configuration.timeScale)
+        var upstreamSettings = HTTPUpstreamSettings()
+        upstreamSettings.allowedHosts = Set(configuration.egressAllowHosts)
+        upstreamSettings.timeScale = configuration.timeScale
+        upstreamSettings.log = { logger.warning("\($0)") }
+        // An upstream's places are shared out evenly, so that all processes together stay within its `max_concurrent`.
+        let processes = configuration.gateway.processes
+        let upstreams = UpstreamPool(settings: upstreamSettings, health: health) { max(1, $0.upstream.maxConcurrent / processes) }
         self.services = services
         self.authenticator = authenticator
         self.catalog = catalog
         self.committer = committer
         self.limiter = limiter
-        self.upstreams = upstreams
+        self.health = health
         // Records live a second at most; messages make changes act at once, and with the connection lost nothing stale is kept.
         invalidation = RedisSubscriber(
             socket: configuration.redisSocket, channel: Vendor.redisPrefix + "invalidate",
@@ -80,7 +85,7 @@ struct Assembly {
     /// After the last request: what is still queued becomes durable.
     func shutdown() {
         invalidation.stop()
-        upstreams.shutdown()
+        health.stop()
         limiter.shutdown()
         authenticator.shutdown()
         catalog.shutdown()

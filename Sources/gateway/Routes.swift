@@ -21,6 +21,6 @@ struct Routes {
         }
         return HealthRoutes(checks: [postgres]).all
             + ModelRoutes(catalog: catalog).all
-            + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer) { upstreams.upstream(for: $0) }.all
+            + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer) { upstreams.upstream(of: $0) }.all
     }
 }
