@@ -1,5 +1,6 @@
 import Crypto
 import OpenAI
+import Server
 
 /// The value of an API key: `xero_<project slug>_<43 characters of base64url>` (01 §4).
 public struct KeyText: Sendable, Equatable {

@@ -17,8 +17,7 @@ extension Connection {
                 LEAST(e.context_length, m.context_length) AS context_length,
                 e.upstream_urls, e.upstream_model, e.upstream_api_key, e.upstream_health_path, e.upstream_headers, e.upstream_timeout_ms,
                 e.upstream_max_concurrent, e.limits, e.defaults, extract(epoch FROM e.created_at)::bigint AS created,
-                t.slug AS tier, t.price_nano_per_mtok, t.tokens_per_minute, t.requests_per_minute, t.burst_floor, t.request_timeout_s,
-                t.idle_stream_s, t.concurrent, t.queue_wait_s, t.priority
+                \(trusted: ServiceTier.columns)
             FROM endpoints e JOIN models m ON m.id = e.model_id JOIN service_tiers t ON t.slug = e.tier
             WHERE e.project_id = \(project) AND e.deleted_at IS NULL AND e.status <> 'deleted'
             ORDER BY (e.status = 'active') DESC, e.created_at, e.id
@@ -31,7 +30,7 @@ extension Row {
     fileprivate func endpoint(of project: ID<Project>, sealing: Sealing, logger: Logger) throws -> EndpointRecord {
         var endpoint = EndpointRecord(
             id: try get("id"), projectID: project, slug: try get("slug"), status: try named("status"), generation: try get("generation"),
-            taskMode: try named("task_mode"), tier: try tier(), modelID: try get("model_id"), modelName: try get("model_name"),
+            taskMode: try named("task_mode"), tier: try serviceTier(), modelID: try get("model_id"), modelName: try get("model_name"),
             modelVersion: try get("model_version"), contextLength: try optional("context_length"), upstream: try upstream(),
             limits: try json("limits"), defaults: try json("defaults"), createdAt: try get("created"), aliases: try texts("aliases"))
         do {
@@ -51,15 +50,6 @@ extension Row {
             urls: try texts("upstream_urls"), model: try optional("upstream_model"), healthPath: try get("upstream_health_path"),
             headers: try json("upstream_headers"), timeoutMilliseconds: try get("upstream_timeout_ms"),
             maxConcurrent: try get("upstream_max_concurrent"))
-    }
-
-    private func tier() throws -> ServiceTier {
-        ServiceTier(
-            slug: try get("tier"), priceNanoPerMtok: try get("price_nano_per_mtok"), tokensPerMinute: try optional("tokens_per_minute"),
-            requestsPerMinute: try optional("requests_per_minute"), burstFloor: try get("burst_floor"),
-            requestTimeout: .seconds(try get("request_timeout_s", as: Int.self)),
-            idleStreamTimeout: .seconds(try get("idle_stream_s", as: Int.self)), concurrent: try get("concurrent"),
-            queueWait: .seconds(try get("queue_wait_s", as: Int.self)), priority: try get("priority"))
     }
 
     private func named<Value: RawRepresentable>(_ column: String) throws -> Value where Value.RawValue == String {

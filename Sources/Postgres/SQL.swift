@@ -49,6 +49,7 @@ public struct SQL: ExpressibleByStringInterpolation, Sendable {
         public mutating func appendInterpolation(_ value: (some SQLBindable)?) { bind(value?.sqlValue ?? .null) }
         /// A `text[]`.
         public mutating func appendInterpolation(_ values: [String]) { bind(.text(TextArray.encode(values))) }
+        public mutating func appendInterpolation(_ values: [String]?) { bind(values.map { .text(TextArray.encode($0)) } ?? .null) }
         /// JSON text as it is, for a parameter of type `json` or `jsonb`.
         public mutating func appendInterpolation(json: [UInt8]) { bind(.utf8(json)) }
         /// SQL that the code itself wrote, such as a list of columns; never a value from outside.

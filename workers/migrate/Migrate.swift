@@ -1,0 +1,11 @@
+import ArgumentParser
+
+/// Brings the schema up to date, and is the operator's tool for projects, keys, endpoints and tiers.
+@main
+struct Migrate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "migrate",
+        abstract: "Brings the database up to date; manages projects, keys, endpoints and tiers.",
+        discussion: "Reads XEROTIER_DATABASE_URL, XEROTIER_REDIS_SOCKET and XEROTIER_COMPLETION_ENCRYPTION_KEY. Answers in JSON.",
+        subcommands: [Up.self, ProjectCommand.self, KeyCommand.self, EndpointCommand.self, TierCommand.self])
+}

@@ -1,0 +1,24 @@
+import ArgumentParser
+import Postgres
+
+struct Up: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Applies the migrations that are missing and makes the partitions of the next months.")
+
+    @Option(help: "Directory of the migrations.")
+    var migrations = "infra/postgres/migrations"
+
+    /// This month and a year beyond it.
+    private static let monthsAhead = 12
+
+    private struct Answer: Encodable { var applied: [String] }
+
+    func run() throws {
+        let files = try Migrations(directory: migrations)
+        try withConnection { connection, _ in
+            let applied = try files.apply(on: connection)
+            try connection.query("SELECT create_usage_partitions(now(), \(Self.monthsAhead)::integer)")
+            try printJSON(Answer(applied: applied))
+        }
+    }
+}
