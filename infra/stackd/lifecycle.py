@@ -22,7 +22,7 @@ from .supervisor import Supervisor, last_line, render
 
 MIGRATIONS = ROOT / "infra" / "postgres" / "migrations"
 MEBIBYTE = 1 << 20
-NEEDED = ["/usr/bin/supervisord", "/usr/bin/redis-server", nginx.BINARY, "/usr/bin/openssl", "/usr/bin/setpriv"]
+NEEDED = ["/usr/bin/supervisord", "/usr/bin/redis-server", nginx.BINARY, nginx.STREAM_MODULE, "/usr/bin/openssl", "/usr/bin/setpriv"]
 
 
 @contextlib.contextmanager
@@ -208,7 +208,7 @@ def status(directory: pathlib.Path) -> int:
 
 
 def check_machine(settings: Settings) -> None:
-    missing = [path for path in NEEDED if not os.access(path, os.X_OK)]
+    missing = [path for path in NEEDED if not os.path.exists(path)]
     if missing:
         raise Problem(f"missing: {' '.join(missing)}; infra/setup installs what is needed")
     for name in ["gateway", "migrate"]:
