@@ -29,6 +29,8 @@ def main() -> None:
     else:
         processes.end(earlier, patience=5)
         earlier = []
+    for path in program["remove"]:
+        pathlib.Path(path).unlink(missing_ok=True)
     processes.write(record, earlier + [processes.this_process(program["stop_signal"], files.digest(text))])
     os.chdir(directory)
     os.execve(program["command"][0], program["command"], program["environment"])

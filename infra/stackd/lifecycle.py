@@ -22,7 +22,7 @@ from .supervisor import Supervisor, last_line, render
 
 MIGRATIONS = ROOT / "infra" / "postgres" / "migrations"
 MEBIBYTE = 1 << 20
-NEEDED = ["/usr/bin/supervisord", "/usr/bin/redis-server", nginx.BINARY, "/usr/bin/openssl", "/usr/bin/setpriv"]
+NEEDED = ["/usr/bin/supervisord", "/usr/bin/redis-server", nginx.BINARY, nginx.STREAM_MODULE, "/usr/bin/openssl", "/usr/bin/setpriv"]
 
 
 @contextlib.contextmanager
@@ -84,6 +84,9 @@ def bring_up(settings: Settings) -> None:
     ensure_gateways(supervisor, settings, changed)
     ensure_nginx(supervisor, settings, changed, web)
     wait_for("nginx", lambda: listens(settings.https_port) and listens(settings.http_port), settings.logs / "nginx.log")
+    # supervisord takes a program that lived for a second as running, and what dies before that is not well.
+    names = set(wanted) - {"supervisord"}
+    wait_for("the whole stack", lambda: all(supervisor.states()[name]["statename"] == "RUNNING" for name in names), settings.logs / "supervisord.log")
     if settings.engine == "default":
         wait_for("the engine", lambda: http_status(settings.engine_port, "/health") == 200, settings.logs / "engine.log", patience=120)
 
@@ -172,7 +175,10 @@ def down(directory: pathlib.Path, remove: bool) -> None:
                     say(f"stopping {name}")
                     supervisor.stop(name)
             supervisor.shutdown()
-        end_orphans(directory, patience=20)
+            records = processes.read(directory / "pids" / "supervisord")
+            with contextlib.suppress(Problem):
+                wait_for("supervisord", lambda: not any(map(processes.leader, records)), directory / "log" / "supervisord.log", patience=20)
+        end_orphans(directory)
         for record in (directory / "pids").glob("*"):
             record.unlink()
     if remove:
@@ -208,7 +214,7 @@ def status(directory: pathlib.Path) -> int:
 
 
 def check_machine(settings: Settings) -> None:
-    missing = [path for path in NEEDED if not os.access(path, os.X_OK)]
+    missing = [path for path in NEEDED if not os.path.exists(path)]
     if missing:
         raise Problem(f"missing: {' '.join(missing)}; infra/setup installs what is needed")
     for name in ["gateway", "migrate"]:

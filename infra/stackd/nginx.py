@@ -11,6 +11,7 @@ from .say import Problem
 from .settings import GROUPS, ROOT, Settings
 
 BINARY = "/usr/sbin/nginx"
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 SOURCE = ROOT / "nginx"
 
 
@@ -23,15 +24,25 @@ def command(settings: Settings) -> list[str]:
     return [BINARY, "-p", str(settings.directory / "nginx"), "-e", "stderr", "-c", str(configuration_file(settings)), "-g", "daemon off;"]
 
 
+def http1_socket(settings: Settings) -> pathlib.Path:
+    return settings.sockets / "http1.sock"
+
+
+def http2_socket(settings: Settings) -> pathlib.Path:
+    return settings.sockets / "http2.sock"
+
+
 def values(settings: Settings) -> dict[str, object]:
     found: dict[str, object] = {
         # As root the workers stay root: D may lie below a directory that nobody else can enter.
         "user": "user root;" if os.geteuid() == 0 else f"# runs as {getpass.getuser()}",
         "workers": settings.nginx_workers,
         "open_files": settings.open_files,
-        # A request holds two descriptors, the client's and the gateway's.
+        # A request over TLS holds four: the client's, both ends of the way to the http server, and the gateway's.
         "worker_connections": min(16384, settings.open_files - 512),
         "directory": settings.directory / "nginx",
+        "http1_socket": http1_socket(settings),
+        "http2_socket": http2_socket(settings),
         "tls": settings.directory / "tls",
         "https_port": settings.https_port,
         "http_port": settings.http_port,

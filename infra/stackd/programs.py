@@ -24,13 +24,15 @@ def fingerprint(path: pathlib.Path) -> str:
     return f"{path} {found.st_size} {found.st_mtime_ns}"
 
 
-def program(command: list[str], environment: dict[str, str] | None = None, *, files: list[pathlib.Path] = [], stop: str = "TERM", leftovers: str = "end") -> dict:
+def program(command: list[str], environment: dict[str, str] | None = None, *, files: list[pathlib.Path] = [], stop: str = "TERM", leftovers: str = "end", remove: list[pathlib.Path] = []) -> dict:
     return {
         "command": command,
         "environment": BASE_ENVIRONMENT | {"HOME": os.environ.get("HOME", "/")} | (environment or {}),
         "files": [fingerprint(file) for file in files],
         "stop_signal": stop,
         "leftovers": leftovers,
+        # Sockets of a killed process, which would not be bound again.
+        "remove": [str(path) for path in remove],
     }
 
 
@@ -92,7 +94,7 @@ def gateway(settings: Settings, group: str, number: int, shared: dict[str, str])
 
 def web(settings: Settings) -> dict:
     # QUIT lets nginx finish what it is answering; so do the workers of a killed master, beside the new ones.
-    return program(nginx.command(settings), stop="QUIT", leftovers="finish")
+    return program(nginx.command(settings), stop="QUIT", leftovers="finish", remove=[nginx.http1_socket(settings), nginx.http2_socket(settings)])
 
 
 def everything(settings: Settings, server: Postgres, encryption_key: str) -> dict[str, dict]:
