@@ -23,15 +23,15 @@ def kill_under_load(victim, processes, usage, names, pause=1.0, threads=12):
 
 @pytest.mark.short
 @pytest.mark.limit(300)
-@pytest.mark.parametrize("parts", [("inference", "gateway"), ("redis",), ("postgres",), ("nginx",)], ids=lambda parts: parts[0])
-def test_a_killed_process_comes_back_and_no_row_is_lost_or_doubled(victim, processes, usage, parts):
-    kill_under_load(victim, processes, usage, processes.names(*parts)[:1])
+@pytest.mark.parametrize("name", ["gateway-0", "redis", "postgres", "nginx"])
+def test_a_killed_process_comes_back_and_no_row_is_lost_or_doubled(victim, processes, usage, name):
+    kill_under_load(victim, processes, usage, [name])
 
 
 @pytest.mark.long
 @pytest.mark.limit(1800)
 def test_every_process_may_be_killed_in_turn_and_again(victim, processes, usage):
-    names = [name for name in processes.programs if not any(part in name.lower() for part in ("supervisor", "engine"))]
+    names = [name for name in processes.programs if name != "engine"]
     kill_under_load(victim, processes, usage, names * 3, threads=24)
 
 
@@ -41,7 +41,7 @@ def test_after_the_death_of_the_supervisor_the_next_start_restores_service(victi
     with Load(victim) as load:
         time.sleep(1)
         load.note_kill()
-        processes.kill(processes.names("supervisor")[0])
+        processes.kill("supervisord")
         time.sleep(2)
         load.note_kill()
         processes.bring_up()

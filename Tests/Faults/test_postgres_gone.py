@@ -13,10 +13,9 @@ STREAM = {"tokens": ["abc "], "repeat": 60, "delay_ms": 100, "obey_max_tokens": 
 
 @pytest.fixture
 def postgres(processes):
-    name = processes.names("postgres")[0]
-    yield name
-    if name not in processes.programs:
-        processes.start(name)
+    yield "postgres"
+    if "postgres" not in processes.programs:
+        processes.start("postgres")
 
 
 def rows_of(usage, streams):

@@ -11,21 +11,19 @@ from harness.together import together
 
 @pytest.fixture
 def no_redis(victim, processes):
-    name = processes.names("redis")[0]
-    processes.stop(name)
-    yield name
-    processes.start(name)
+    processes.stop("redis")
+    yield
+    processes.start("redis")
 
 
 @pytest.mark.short
 @pytest.mark.limit(300)
 def test_inference_goes_on_while_redis_is_gone_and_when_it_is_back(victim, processes, usage):
-    name = processes.names("redis")[0]
     with Load(victim) as load:
         time.sleep(1)
-        processes.stop(name)
+        processes.stop("redis")
         time.sleep(4)
-        processes.start(name)
+        processes.start("redis")
         time.sleep(2)
     failed = [outcome for outcome in load.outcomes if outcome.kind != "answered"]
     assert failed == [], failed[:5]
