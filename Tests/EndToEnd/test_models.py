@@ -91,3 +91,9 @@ def test_listing_needs_the_inference_scope(shop):
 def test_the_sdk_lists_and_retrieves(client, tenant):
     assert "chat" in [model.id for model in client.models.list()]
     assert client.models.retrieve("chat").id == "chat"
+
+
+def test_a_pinned_key_sees_one_model(shop):
+    pinned = shop.using(key=shop.project.key(endpoint="beta"))
+    for path in ("/v1/models", f"/{shop.project.slug}/v1/models", f"/{shop.project.slug}/beta/v1/models"):
+        assert len(ids(pinned.caller.get(path))) == 1

@@ -9,9 +9,10 @@ import httpx
 from . import openapi
 from .codes import CODES, STATUS_OF_NGINX, type_of
 from .sse import ChatStream
+from .stack import engine_ports
 
 REQUEST_ID = re.compile(r"req_[0-9a-z]{24}")
-SECRETS = re.compile(r"127\.0\.0\.1|localhost|:1918\d|10\.1\.2\.3|/work/|/tmp/|\.sock|SELECT |INSERT |libcurl|xero_[a-z]")
+SECRETS = re.compile(r"127\.0\.0\.1|localhost|10\.1\.2\.3|/home/|/tmp/|\.sock|SELECT |INSERT |curl|xero_[a-z]|:(" + "|".join(map(str, engine_ports())) + ")")
 NEVER_RETRIED = {"quota_exceeded"}
 
 

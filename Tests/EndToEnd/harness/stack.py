@@ -69,5 +69,6 @@ class Stack:
 
 
 def engine_ports() -> list:
-    named = os.environ.get("XEROTIER_TEST_ENGINE_PORTS", "19180,19181,19182,19183")
-    return [int(port) for port in named.split(",")]
+    """Four ports that the stack's egress.allow_hosts lists; the scripted engines listen there."""
+    named = os.environ.get("XEROTIER_TEST_UPSTREAM_PORTS", "19180 19181 19182 19183")
+    return [int(port) for port in named.split()][:4]
