@@ -36,13 +36,12 @@ struct Assembly {
         let committer = try Committer(
             database: database, journalDirectory: configuration.stateDirectory + "/journal",
             process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: [UsageEvent.statement], logger: logger)
-        let limiter = RateLimiter(
-            redis: redis, gatewayCount: configuration.gateway.processes, timeScale: configuration.timeScale, logger: logger)
+        let limiter = RateLimiter(redis: redis, gateways: configuration.gateway.processes, timeScale: configuration.timeScale)
         let health = UpstreamHealth(timeScale: configuration.timeScale)
         var upstreamSettings = HTTPUpstreamSettings()
         upstreamSettings.allowedHosts = Set(configuration.egressAllowHosts)
         upstreamSettings.timeScale = configuration.timeScale
-        upstreamSettings.log = { logger.warning("\($0)") }
+        upstreamSettings.log = { [logger] in logger.warning("\($0)") }
         // An upstream's places are shared out evenly, so that all processes together stay within its `max_concurrent`.
         let processes = configuration.gateway.processes
         let upstreams = UpstreamPool(settings: upstreamSettings, health: health) { max(1, $0.upstream.maxConcurrent / processes) }
@@ -86,7 +85,7 @@ struct Assembly {
     func shutdown() {
         invalidation.stop()
         health.stop()
-        limiter.shutdown()
+        limiter.stop()
         authenticator.shutdown()
         catalog.shutdown()
         committer.shutdown()
