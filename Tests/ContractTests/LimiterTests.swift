@@ -182,7 +182,8 @@ import Testing
             let rates: [Int?] = [nil, 1, 7, 64, 1000, 500_000, 77_777_777]
             for round in 0..<40 {
                 let clock = TestClock()
-                let limiter = Self.limiter(server, clock: clock)
+                // Leases that outlast the test: the model has none.
+                let limiter = Self.limiter(server, clock: clock, timeScale: 1000)
                 let endpoint = ID<Endpoint>.random()
                 let (perMinute, perMinuteTokens) = (rates.randomElement() ?? 1, rates.randomElement() ?? 1)
                 let (floor, concurrent) = (Int.random(in: 0...12), Int.random(in: 1...8))
