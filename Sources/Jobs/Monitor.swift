@@ -27,9 +27,16 @@ package final class Monitor<Value>: @unchecked Sendable {
     package func wait<Answer>(
         atMost limit: TimeInterval? = nil, while isWaiting: (Value) -> Bool, then body: (inout Value) throws -> Answer
     ) rethrows -> Answer {
-        let end = limit.map { Date(timeIntervalSinceNow: $0) } ?? .distantFuture
+        let end = limit.map { Date(timeIntervalSinceNow: $0) }
         return try withLock { value in
-            while isWaiting(value) && condition.wait(until: end) {}
+            while isWaiting(value) {
+                // `Date.distantFuture` would overflow inside of Foundation.
+                guard let end else {
+                    condition.wait()
+                    continue
+                }
+                guard condition.wait(until: end) else { break }
+            }
             return try body(&value)
         }
     }

@@ -3,6 +3,7 @@ import Foundation
 /// Runs `body` on a thread of its own and waits for it without blocking the cooperative pool.
 ///
 /// Blocking C calls inside `@Test` would starve the pool's two threads, so every contract test does its work in here.
+@discardableResult
 func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
         let thread = Thread { continuation.resume(with: Result { try body() }) }
@@ -36,3 +37,20 @@ func eventually(within limit: Duration = .seconds(5), _ condition: () throws -> 
     }
     return try condition()
 }
+
+/// What is cleared away when the test process ends.
+enum AtExit {
+    private static let lock = NSLock()
+    nonisolated(unsafe) private static var actions: [@Sendable () -> Void] = []
+
+    static func add(_ action: @escaping @Sendable () -> Void) {
+        lock.withLock {
+            if actions.isEmpty { atexit(runActionsAtExit) }
+            actions.append(action)
+        }
+    }
+
+    static func run() { lock.withLock { actions }.forEach { $0() } }
+}
+
+private func runActionsAtExit() { AtExit.run() }

@@ -63,10 +63,10 @@ extension ParsableCommand {
     /// Names the option of a field: `limits.max_tokens` came from `--limits`, `upstream.url` from `--upstream-url`.
     private static func text(of error: APIError) -> String {
         guard let param = error.param else { return error.message }
-        let names = [param, param.replacingOccurrences(of: ".", with: "-"), String(param.split(separator: ".").last ?? ""), String(param.prefix { $0 != "." })]
-            .map { $0.replacingOccurrences(of: "_", with: "-") }
-        let known = names.first { Options.all.contains($0) } ?? Options.renamed[param]
-        return known.map { "--\($0): \(error.message)" } ?? error.message
+        let parts = param.split(separator: ".").map(String.init)
+        let candidates = [parts.first, parts.joined(separator: "-"), parts.last].compactMap { $0?.replacingOccurrences(of: "_", with: "-") }
+        let option = Options.renamed[param] ?? candidates.first(where: Options.all.contains)
+        return option.map { "--\($0): \(error.message)" } ?? error.message
     }
 }
 
