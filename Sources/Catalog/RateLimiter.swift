@@ -4,6 +4,7 @@ import OpenAI
 import Redis
 import Server
 import Synchronization
+import Threads
 
 /// Rates and concurrency over all gateways, counted in Redis (04 §6-7); while Redis is away, by each process for its share.
 public final class RateLimiter: Limiter {
@@ -47,13 +48,10 @@ public final class RateLimiter: Limiter {
         lease = .seconds(60) * timeScale
         renewal = .seconds(20) * timeScale
         state = Mutex(State(fallback: RateLimiterFallback(gateways: gateways)))
-        let thread = Thread { [self] in
+        startThread("limit-renewal", stackSize: 512 << 10) { [self] in
             renewUntilStopped()
             ended.signal()
         }
-        thread.name = "limit-renewal"
-        thread.stackSize = 512 * 1024
-        thread.start()
     }
 
     /// Ends the renewal thread and waits for it. It may be called once.

@@ -2,6 +2,7 @@ import CFastCGI
 import Dispatch
 import Glibc
 import Synchronization
+import Threads
 
 /// Where requests come from: something that calls a handler for each, and can be told to stop.
 public protocol Front: Sendable {
@@ -45,7 +46,7 @@ public final class ThreadedFront: Front {
 
     public func run(_ handler: @escaping @Sendable (borrowing Exchange) -> Void) {
         for _ in 0..<threads {
-            startThread {
+            startThread("request") {
                 self.serveConnections(handler)
                 self.ended.signal()
             }

@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import HTTPClient
 import Synchronization
+import Threads
 
 /// Asks every model server now and then whether it works: one thread for all upstreams of the process (05 §10).
 public final class UpstreamHealth: Sendable {
@@ -24,13 +25,10 @@ public final class UpstreamHealth: Sendable {
     public init(timeScale: Double = 1, interval: Duration = .seconds(15)) {
         self.interval = interval * timeScale
         patience = .seconds(5) * timeScale
-        let thread = Thread { [self] in
+        startThread("upstream-health", stackSize: 512 << 10) { [self] in
             run()
             ended.signal()
         }
-        thread.name = "upstream-health"
-        thread.stackSize = 512 * 1024
-        thread.start()
     }
 
     /// Ends the thread and waits for it. It may be called once.

@@ -1,5 +1,5 @@
-import FastCGI
 import Glibc
+import Threads
 
 /// Answers `GET /metrics` on a loopback port, one short connection at a time. nginx does not lead there.
 public enum MetricsListener {
@@ -23,7 +23,7 @@ public enum MetricsListener {
             close(listener)
             throw CannotListen(description: "gateway.metrics_port: cannot listen on 127.0.0.1:\(port): \(String(cString: strerror(errno)))")
         }
-        startThread {
+        startThread("metrics") {
             while true {
                 let connection = accept(listener, nil, nil)
                 if connection >= 0 { answer(connection, metrics) }

@@ -4,6 +4,7 @@ import FastCGI
 import Foundation
 import Glibc
 import Server
+import Threads
 
 /// The API process: FastCGI on descriptor 0, one thread for each connection of nginx.
 @main struct Gateway: ParsableCommand {
@@ -31,7 +32,7 @@ import Server
         let front = ThreadedFront(threads: configuration.gateway.threads)
         let assembly = try Assembly(configuration)
         assembly.services.metrics.gauge("connections") { Double(front.connectionCount) }
-        startThread {
+        startThread("signals") {
             signals.wait()
             assembly.services.logger.notice("draining")
             front.drain()

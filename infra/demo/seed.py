@@ -11,7 +11,7 @@ import httpx
 import environment
 import upstream
 
-PROJECT, ENDPOINT, TIER = "demo", "chat", "demo"
+PROJECT, ENDPOINT, TIER = "demo", "demo", "demo"
 
 
 def migrate(stack: dict[str, str], *arguments: str) -> dict:
