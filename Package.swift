@@ -21,12 +21,13 @@ let package = Package(
         .systemLibrary(name: "CCurl"),
         .systemLibrary(name: "CSodium"),
         .systemLibrary(name: "CCrypto"),
+        .systemLibrary(name: "CThreads"),
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
 
         // Layer 1: pure wire types, and one wrapper for each library.
         .target(name: "OpenAI"),
         .target(name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")]),
-        .target(name: "Threads"),
+        .target(name: "Threads", dependencies: ["CThreads"]),
         .target(name: "FastCGI", dependencies: ["CFastCGI", "Threads"]),
         .target(name: "Postgres", dependencies: ["CPostgres"]),
         .target(name: "Redis", dependencies: ["CRedis", "Threads"]),

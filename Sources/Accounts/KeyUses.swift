@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import Jobs
 import OpenAI
 import Postgres
 import Threads

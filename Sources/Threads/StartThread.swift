@@ -1,3 +1,4 @@
+import CThreads
 import Glibc
 
 /// Starts a detached thread. Blocking C calls are made on such threads, never on Swift's cooperative pool.
