@@ -69,7 +69,9 @@ enum LimitScript {
         let tokens: Int
     }
 
-    static func admit(_ request: LimitRequest, _ terms: LimitTerms, lease: Duration, now: Int?, on connection: RedisConnection) throws -> Levels {
+    static func admit(
+        _ request: LimitRequest, _ terms: LimitTerms, lease: Duration, now: Int?, on connection: RedisConnection
+    ) throws -> Levels {
         var arguments = shared(request, terms, now: now)
         arguments.append(.integer(terms.requests.limit == nil ? 0 : 1))
         arguments.append(.integer(terms.tokens.limit == nil ? 0 : 1))

@@ -211,7 +211,9 @@ private func receiveHeader(bytes: UnsafeMutablePointer<CChar>?, size: Int, count
     return handle(context).receiveHeaderLine(UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
 }
 
-private func openGuardedSocket(context: UnsafeMutableRawPointer?, purpose: curlsocktype, address: UnsafeMutablePointer<curl_sockaddr>?) -> Int32 {
+private func openGuardedSocket(
+    context: UnsafeMutableRawPointer?, purpose: curlsocktype, address: UnsafeMutablePointer<curl_sockaddr>?
+) -> Int32 {
     guard let context, let address else { return -1 }
     return handle(context).openSocket(to: address)
 }
