@@ -10,6 +10,8 @@ import Testing
         HTTPRequest(.post, url, headers: headers, extraHeader: "X-Request-ID: req_1", body: Array(body.utf8))
     }
 
+    static func get(_ url: String) -> HTTPRequest { HTTPRequest(.get, url, headers: headers) }
+
     struct Outcome {
         var status = 0
         var type: String?
@@ -155,6 +157,22 @@ import Testing
 
     @Test(arguments: ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8"])
     func otherAddressesArePublic(text: String) { #expect(IPAddress(text)?.isPublic == true) }
+
+    @Test func onlyCertificatesOfTrustedAuthoritiesForTheNameAreAccepted() async throws {
+        try await onThread {
+            let server = try TLSServer()
+            var settings = HTTPClientSettings()
+            settings.authorities = CertificateAuthorities(file: server.certificate)
+            for _ in 0..<2 {
+                let trusted = Self.collect(HTTPClient(settings).start(Self.get("https://localhost:\(server.port)/")))
+                #expect(trusted.status == 200 && trusted.failure == nil)
+            }
+            let otherName = Self.collect(HTTPClient(settings).start(Self.get("https://127.0.0.1:\(server.port)/")))
+            #expect(otherName.failure?.kind == .untrusted)
+            let unknown = Self.collect(HTTPClient().start(Self.get("https://localhost:\(server.port)/")))
+            #expect(unknown.failure?.kind == .untrusted)
+        }
+    }
 
     @Test func theExtraDescriptorEndsTheWaitAndCancelClosesAtOnce() async throws {
         try await onThread {

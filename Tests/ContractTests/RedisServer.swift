@@ -33,7 +33,6 @@ final class RedisServer: @unchecked Sendable {
     /// Ends it at once, as a crash would.
     func stop() {
         resume()
-        process?.terminate()
         if let process { kill(process.processIdentifier, SIGKILL) }
         process?.waitUntilExit()
         process = nil
