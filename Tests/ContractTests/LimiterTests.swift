@@ -150,7 +150,7 @@ import Testing
             try RedisPool(socket: server.socket, size: 1).withConnection { connection in
                 for key in try connection.command(["KEYS", "*"]).array ?? [] {
                     let left = try connection.command(["PTTL", .string(key.string ?? "")]).integer ?? -1
-                    #expect(left > 500 && left <= 120_000)
+                    #expect(left > 500 && left <= 180_000)
                 }
             }
         }
