@@ -245,7 +245,7 @@ import Testing
                 _ = connection.waitForClose(.seconds(60))
             }
             let client = HTTPClient()
-            let count = 500
+            let count = 2000
             var transfers: [HTTPTransfer] = []
             let before = residentKilobytes()
             for _ in 0..<count {
