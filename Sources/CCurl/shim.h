@@ -1,5 +1,6 @@
 #pragma once
 #include <curl/curl.h>
+#include <openssl/ssl.h>
 // Swift's own Glibc module leaves it out.
 #include <sys/eventfd.h>
 
@@ -24,3 +25,6 @@ static inline int curl_shim_multi_result(CURLM *handle, CURLcode *result) {
     *result = message->data.result;
     return 1;
 }
+
+typedef CURLcode (*curl_shim_tls_function)(CURL *handle, void *tls, void *context);
+static inline CURLcode curl_shim_set_tls_function(CURL *handle, curl_shim_tls_function value) { return curl_easy_setopt(handle, CURLOPT_SSL_CTX_FUNCTION, value); }

@@ -4,7 +4,8 @@ import Server
 
 /// The limits inside Redis: both buckets of a key on an endpoint and the endpoint's running requests, changed in one step.
 ///
-/// Times are microseconds; levels are as in `BucketRate`. The buckets live until they would be full, the running requests for their leases.
+/// Times are microseconds; levels are as in `BucketRate`. The buckets live until they would be full. The set of running requests lives
+/// for three leases, counted anew by the first request of a key in each half lease: every call inside a script costs, so not by each.
 enum LimitScript {
     /// Arguments 1-6: time (empty = Redis' own), request id, and of each bucket what it gains in a microsecond and its capacity.
     private static let prelude = """
@@ -16,20 +17,19 @@ enum LimitScript {
         local requestRate, requestCapacity = tonumber(ARGV[3]), tonumber(ARGV[4])
         local tokenRate, tokenCapacity = tonumber(ARGV[5]), tonumber(ARGV[6])
         local unit = 60000000
-        local stored = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'time')
-        local requests, tokens, time = requestCapacity, tokenCapacity, now
-        if stored[3] then
-            time = tonumber(stored[3])
-            local elapsed = math.max(0, now - time)
-            requests = math.min(requestCapacity, stored[1] + elapsed * requestRate)
-            tokens = math.min(tokenCapacity, stored[2] + elapsed * tokenRate)
-            time = math.max(time, now)
+        local requests, tokens, time, last = requestCapacity, tokenCapacity, now, 0
+        local stored = redis.call('GET', KEYS[1])
+        if stored then
+            local storedRequests, storedTokens, storedTime = string.match(stored, '(%S+) (%S+) (%S+)')
+            last = tonumber(storedTime)
+            time = math.max(last, now)
+            requests = math.min(requestCapacity, storedRequests + (time - last) * requestRate)
+            tokens = math.min(tokenCapacity, storedTokens + (time - last) * tokenRate)
         end
         local function store()
-            redis.call('HSET', KEYS[1], 'requests', string.format('%.0f', requests), 'tokens', string.format('%.0f', tokens),
-                'time', string.format('%.0f', time))
             local untilFull = math.max((requestCapacity - requests) / requestRate, (tokenCapacity - tokens) / tokenRate)
-            redis.call('PEXPIRE', KEYS[1], string.format('%.0f', untilFull / 1000 + 1000))
+            redis.call('SET', KEYS[1], string.format('%.0f %.0f %.0f', requests, tokens, time), 'PX',
+                string.format('%.0f', untilFull / 1000 + 1000))
         end
 
         """
@@ -41,16 +41,20 @@ enum LimitScript {
             if ARGV[7] == '1' and requests < unit then return {1, requests, tokens} end
             if ARGV[8] == '1' and tokens < tonumber(ARGV[9]) then return {2, requests, tokens} end
             local concurrent = tonumber(ARGV[11])
-            if redis.call('ZCARD', KEYS[2]) >= concurrent then
+            local running = redis.call('ZCARD', KEYS[2])
+            if running >= concurrent then
                 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
-                if redis.call('ZCARD', KEYS[2]) >= concurrent then return {3, requests, tokens} end
+                running = redis.call('ZCARD', KEYS[2])
+                if running >= concurrent then return {3, requests, tokens} end
             end
             requests = math.max(-requestRate * unit, requests - unit)
             tokens = math.max(-tokenRate * unit, tokens - ARGV[10])
             store()
             local lease = tonumber(ARGV[12])
             redis.call('ZADD', KEYS[2], string.format('%.0f', now + lease), ARGV[2])
-            redis.call('PEXPIRE', KEYS[2], string.format('%.0f', 2 * lease / 1000))
+            if running == 0 or math.floor(2 * now / lease) > math.floor(2 * last / lease) then
+                redis.call('PEXPIRE', KEYS[2], string.format('%.0f', 3 * lease / 1000))
+            end
             return {0, requests, tokens}
             """)
 
@@ -69,7 +73,9 @@ enum LimitScript {
         let tokens: Int
     }
 
-    static func admit(_ request: LimitRequest, _ terms: LimitTerms, lease: Duration, now: Int?, on connection: RedisConnection) throws -> Levels {
+    static func admit(
+        _ request: LimitRequest, _ terms: LimitTerms, lease: Duration, now: Int?, on connection: RedisConnection
+    ) throws -> Levels {
         var arguments = shared(request, terms, now: now)
         arguments.append(.integer(terms.requests.limit == nil ? 0 : 1))
         arguments.append(.integer(terms.tokens.limit == nil ? 0 : 1))

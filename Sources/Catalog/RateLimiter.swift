@@ -175,7 +175,7 @@ extension RateLimiter {
         let key = LimitScript.runningKey(running.endpoint)
         return [
             ["ZADD", .string(key), "XX", .integer(until), .string(id)],
-            ["PEXPIRE", .string(key), .integer(2 * lease.microseconds / 1000)],
+            ["PEXPIRE", .string(key), .integer(3 * lease.microseconds / 1000)],
         ]
     }
 

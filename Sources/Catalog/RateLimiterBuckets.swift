@@ -83,7 +83,8 @@ package struct LimitTerms: Sendable {
     private static func rateError(_ limit: String, wait microseconds: Int) -> APIError {
         let seconds = min(3600, max(1, (microseconds + 999_999) / 1_000_000))
         return APIError(
-            .rateLimitExceeded, "Rate limit reached: \(limit) for this key on this endpoint. Try again in \(seconds) s.", retryAfter: seconds,
+            .rateLimitExceeded, "Rate limit reached: \(limit) for this key on this endpoint. Try again in \(seconds) s.",
+            retryAfter: seconds,
             strategy: .rate(refillMilliseconds: max(1, (microseconds + 999) / 1000)))
     }
 }

@@ -63,6 +63,10 @@ final class CurlHandle {
         curl_shim_set_pointer(easy, CURLOPT_WRITEDATA, context)
         curl_shim_set_bytes_function(easy, CURLOPT_HEADERFUNCTION, receiveHeader)
         curl_shim_set_pointer(easy, CURLOPT_HEADERDATA, context)
+        curl_shim_set_string(easy, CURLOPT_CAINFO, nil)
+        curl_shim_set_string(easy, CURLOPT_CAPATH, nil)
+        curl_shim_set_tls_function(easy, useSharedAuthorities)
+        curl_shim_set_pointer(easy, CURLOPT_SSL_CTX_DATA, context)
         curl_shim_set_socket_function(easy, openGuardedSocket)
         curl_shim_set_pointer(easy, CURLOPT_OPENSOCKETDATA, context)
     }
@@ -181,6 +185,8 @@ final class CurlHandle {
         return !isOversized
     }
 
+    fileprivate func useAuthorities(of tls: OpaquePointer) { settings.authorities.use(in: tls) }
+
     /// The address checked here is the one that curl connects to, so a name cannot change its mind in between.
     fileprivate func openSocket(to address: UnsafeMutablePointer<curl_sockaddr>) -> Int32 {
         // The address goes on past the end of its declared type, so it must not be copied.
@@ -211,7 +217,18 @@ private func receiveHeader(bytes: UnsafeMutablePointer<CChar>?, size: Int, count
     return handle(context).receiveHeaderLine(UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
 }
 
-private func openGuardedSocket(context: UnsafeMutableRawPointer?, purpose: curlsocktype, address: UnsafeMutablePointer<curl_sockaddr>?) -> Int32 {
+/// curl would read the system's certificates for each handle: 1 MB and some 20 ms. All handles share one store instead.
+private func useSharedAuthorities(easy: UnsafeMutableRawPointer?, tls: UnsafeMutableRawPointer?, context: UnsafeMutableRawPointer?)
+    -> CURLcode
+{
+    guard let context, let tls else { return CURLE_SSL_CERTPROBLEM }
+    handle(context).useAuthorities(of: OpaquePointer(tls))
+    return CURLE_OK
+}
+
+private func openGuardedSocket(
+    context: UnsafeMutableRawPointer?, purpose: curlsocktype, address: UnsafeMutablePointer<curl_sockaddr>?
+) -> Int32 {
     guard let context, let address else { return -1 }
     return handle(context).openSocket(to: address)
 }

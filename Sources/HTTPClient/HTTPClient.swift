@@ -35,6 +35,8 @@ public struct HTTPClientSettings: Sendable {
     public var connectTimeout: Duration = .seconds(5)
     /// Connections kept while nobody uses them.
     public var maxIdle = 16
+    /// Whom to trust on https.
+    public var authorities = CertificateAuthorities.system
     /// Asked for each address before a socket to it is opened.
     public var isAllowed: @Sendable (IPAddress) -> Bool = { _ in true }
 

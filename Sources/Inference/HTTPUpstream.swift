@@ -68,7 +68,8 @@ public final class HTTPUpstream: Upstream {
 
     func start(_ request: UpstreamRequest, at target: UpstreamTarget) -> HTTPTransfer {
         let message = HTTPRequest(
-            .post, (target.base ?? "") + request.path, headers: headers, extraHeader: "X-Request-ID: \(request.requestID)", body: request.body)
+            .post, (target.base ?? "") + request.path, headers: headers, extraHeader: "X-Request-ID: \(request.requestID)",
+            body: request.body)
         return target.client.start(message, extraDescriptor: request.clientDescriptor)
     }
 

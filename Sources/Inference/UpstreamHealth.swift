@@ -13,11 +13,13 @@ public final class UpstreamHealth: Sendable {
     private let state = Mutex(State())
 
     private struct State {
-        var upstreams: [WeakUpstream] = []
+        var upstreams: [WatchedUpstream] = []
+        var watchedEver = 0
         var isStopping = false
     }
 
-    private struct WeakUpstream: Sendable {
+    private struct WatchedUpstream: Sendable {
+        let number: Int
         weak let upstream: HTTPUpstream?
     }
 
@@ -43,24 +45,28 @@ public final class UpstreamHealth: Sendable {
 
     /// Probes it from now on, at once for the first time, until nobody holds it any more.
     func watch(_ upstream: HTTPUpstream) {
-        state.withLock { $0.upstreams.append(WeakUpstream(upstream: upstream)) }
+        state.withLock { state in
+            state.watchedEver += 1
+            state.upstreams.append(WatchedUpstream(number: state.watchedEver, upstream: upstream))
+        }
         bell.ring()
     }
 
     private func run() {
         var nextRound = ContinuousClock.now + interval
-        var probed = Set<ObjectIdentifier>()
+        /// The numbers of those that this round has probed.
+        var probed = Set<Int>()
         while true {
-            let (upstreams, isStopping) = state.withLock { state in
+            let (watched, isStopping) = state.withLock { state in
                 state.upstreams.removeAll { $0.upstream == nil }
-                return (state.upstreams.compactMap(\.upstream), state.isStopping)
+                return (state.upstreams, state.isStopping)
             }
             if isStopping { return }
             if ContinuousClock.now >= nextRound {
                 nextRound = .now + interval
                 probed = []
             }
-            probe(upstreams.filter { probed.insert(ObjectIdentifier($0)).inserted })
+            probe(watched.filter { probed.insert($0.number).inserted }.compactMap(\.upstream))
             if bell.wait(until: nextRound) == .rung { bell.silence() }
         }
     }

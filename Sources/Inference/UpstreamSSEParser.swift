@@ -62,7 +62,9 @@ public struct SSEParser: ~Copyable {
         guard let start = bytes.baseAddress else { return nil }
         let lineFeed = memchr(start, Int32(UInt8.lineFeed), bytes.count)
         let beforeLineFeed = lineFeed.map { UnsafeRawPointer($0) - start } ?? bytes.count
-        if let carriageReturn = memchr(start, Int32(UInt8.carriageReturn), beforeLineFeed) { return UnsafeRawPointer(carriageReturn) - start }
+        if let carriageReturn = memchr(start, Int32(UInt8.carriageReturn), beforeLineFeed) {
+            return UnsafeRawPointer(carriageReturn) - start
+        }
         return lineFeed == nil ? nil : beforeLineFeed
     }
 

@@ -61,10 +61,11 @@ final class RawConnection {
 
     /// The next request as text, or nil when the client closed.
     func readRequest() -> String? {
-        while true {
+        while !isClosed {
             let text = String(decoding: buffer, as: UTF8.self)
             if let headEnd = text.range(of: "\r\n\r\n") {
-                let length = text.components(separatedBy: "\r\n").first { $0.lowercased().hasPrefix("content-length:") }
+                let length =
+                    text.components(separatedBy: "\r\n").first { $0.lowercased().hasPrefix("content-length:") }
                     .flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) } ?? 0
                 let total = text.utf8.distance(from: text.startIndex, to: headEnd.upperBound) + length
                 if buffer.count >= total {
@@ -79,6 +80,7 @@ final class RawConnection {
             if count <= 0 { return nil }
             buffer.append(contentsOf: chunk[..<count])
         }
+        return nil
     }
 
     @discardableResult func send(_ text: String) -> Bool {

@@ -10,6 +10,8 @@ import Testing
         HTTPRequest(.post, url, headers: headers, extraHeader: "X-Request-ID: req_1", body: Array(body.utf8))
     }
 
+    static func get(_ url: String) -> HTTPRequest { HTTPRequest(.get, url, headers: headers) }
+
     struct Outcome {
         var status = 0
         var type: String?
@@ -147,13 +149,30 @@ import Testing
     }
 
     @Test(arguments: [
-        "127.0.0.1", "10.1.2.3", "100.64.0.1", "169.254.169.254", "172.31.0.1", "192.168.1.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1",
+        "127.0.0.1", "10.1.2.3", "100.64.0.1", "169.254.169.254", "172.31.0.1", "192.168.1.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
+        "::1",
         "::", "fc00::1", "fe80::1", "ff02::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1",
     ])
     func closedAddressesAreNotPublic(text: String) { #expect(IPAddress(text)?.isPublic == false) }
 
     @Test(arguments: ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8"])
     func otherAddressesArePublic(text: String) { #expect(IPAddress(text)?.isPublic == true) }
+
+    @Test func onlyCertificatesOfTrustedAuthoritiesForTheNameAreAccepted() async throws {
+        try await onThread {
+            let server = try TLSServer()
+            var settings = HTTPClientSettings()
+            settings.authorities = CertificateAuthorities(file: server.certificate)
+            for _ in 0..<2 {
+                let trusted = Self.collect(HTTPClient(settings).start(Self.get("https://localhost:\(server.port)/")))
+                #expect(trusted.status == 200 && trusted.failure == nil)
+            }
+            let otherName = Self.collect(HTTPClient(settings).start(Self.get("https://127.0.0.1:\(server.port)/")))
+            #expect(otherName.failure?.kind == .untrusted)
+            let unknown = Self.collect(HTTPClient().start(Self.get("https://localhost:\(server.port)/")))
+            #expect(unknown.failure?.kind == .untrusted)
+        }
+    }
 
     @Test func theExtraDescriptorEndsTheWaitAndCancelClosesAtOnce() async throws {
         try await onThread {
@@ -226,7 +245,7 @@ import Testing
                 _ = connection.waitForClose(.seconds(60))
             }
             let client = HTTPClient()
-            let count = 500
+            let count = 2000
             var transfers: [HTTPTransfer] = []
             let before = residentKilobytes()
             for _ in 0..<count {

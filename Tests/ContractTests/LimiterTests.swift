@@ -103,7 +103,11 @@ import Testing
             let limiter = Self.limiter(server, clock: clock)
             defer { limiter.stop() }
             func admit(_ number: Int, _ estimate: Int) -> LimitReadings? {
-                if case .admitted(let readings) = limiter.admit(Self.request(number, tokens: 600, estimate: estimate)) { readings } else { nil }
+                if case .admitted(let readings) = limiter.admit(Self.request(number, tokens: 600, estimate: estimate)) {
+                    readings
+                } else {
+                    nil
+                }
             }
             #expect(admit(1, 500)?.tokens == LimitReading(limit: 600, remaining: 400, resetSeconds: 50))
             #expect(admit(2, 500) == nil)
@@ -146,7 +150,7 @@ import Testing
             try RedisPool(socket: server.socket, size: 1).withConnection { connection in
                 for key in try connection.command(["KEYS", "*"]).array ?? [] {
                     let left = try connection.command(["PTTL", .string(key.string ?? "")]).integer ?? -1
-                    #expect(left > 500 && left <= 120_000)
+                    #expect(left > 500 && left <= 180_000)
                 }
             }
         }
@@ -168,11 +172,12 @@ import Testing
             limiter.finish(Self.request(0, concurrent: 100), actualTokens: 10)
             try server.start()
             let pool = RedisPool(socket: server.socket, size: 1)
-            #expect(eventually {
-                _ = limiter.admit(Self.request(300))
-                limiter.finish(Self.request(300), actualTokens: 10)
-                return (try? pool.withConnection { try $0.command(["KEYS", "*limit*"]) }.array?.isEmpty) == false
-            })
+            #expect(
+                eventually {
+                    _ = limiter.admit(Self.request(300))
+                    limiter.finish(Self.request(300), actualTokens: 10)
+                    return (try? pool.withConnection { try $0.command(["KEYS", "*limit*"]) }.array?.isEmpty) == false
+                })
         }
     }
 
@@ -202,7 +207,8 @@ import Testing
                         buckets = model
                         let decision = limiter.admit(request)
                         #expect(decision.isAdmitted == (obstacle == nil), "round \(round) step \(step)")
-                        #expect(decision.readings == terms.decision(obstacle, requestLevel: model.requests, tokenLevel: model.tokens).readings)
+                        #expect(
+                            decision.readings == terms.decision(obstacle, requestLevel: model.requests, tokenLevel: model.tokens).readings)
                         if obstacle == nil { running.append(request) }
                         // The bucket of a request that was refused is stored only by the next one admitted; the model may be ahead in time, not in level.
                     } else {
