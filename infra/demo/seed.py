@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the project `demo` with its endpoint `demo-chat` and a key, or changes them to what is wanted now, and writes .run/demo.env."""
+"""Makes the project `demo` with its endpoint `demo` and a key, or changes them to what is wanted now, and writes .run/demo.env."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import httpx
 import environment
 import upstream
 
-PROJECT, ENDPOINT, TIER = "demo", "demo-chat", "demo"
+PROJECT, ENDPOINT, TIER = "demo", "demo", "demo"
 
 
 def migrate(stack: dict[str, str], *arguments: str) -> dict:
