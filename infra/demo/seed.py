@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the project `demo` with its endpoint `chat` and a key, or changes them to what is wanted now, and writes .run/demo.env."""
+"""Makes the project `demo` with its endpoint `demo` and a key, or changes them to what is wanted now, and writes .run/demo.env."""
 
 import json
 import os

@@ -167,13 +167,10 @@ def down(directory: pathlib.Path, remove: bool) -> None:
     with locked(directory):
         supervisor = Supervisor(directory)
         if supervisor.alive():
-            states = supervisor.states()
-            gateways = sorted(name for name in states if name.rpartition("-")[0] in GROUPS)
             # From the client inwards, so that nothing is asked of what is already gone; Postgres last, when all rows are in.
-            for name in ["nginx", *gateways, "engine", "redis", "postgres"]:
-                if states.get(name, {}).get("statename") not in (None, "STOPPED", "EXITED", "FATAL"):
-                    say(f"stopping {name}")
-                    supervisor.stop(name)
+            stop_all(supervisor, ["nginx"])
+            stop_gateways(supervisor)
+            stop_all(supervisor, ["engine", "redis", "postgres"])
             supervisor.shutdown()
             records = processes.read(directory / "pids" / "supervisord")
             with contextlib.suppress(Problem):
@@ -184,6 +181,28 @@ def down(directory: pathlib.Path, remove: bool) -> None:
     if remove:
         postgres.remove(directory)
         shutil.rmtree(directory)
+
+
+def stop_all(supervisor: Supervisor, names: list[str], wait: bool = True) -> None:
+    states = supervisor.states()
+    for name in names:
+        if states.get(name, {}).get("statename") not in (None, "STOPPED", "STOPPING", "EXITED", "FATAL"):
+            say(f"stopping {name}")
+            supervisor.stop(name, wait)
+
+
+def stop_gateways(supervisor: Supervisor) -> None:
+    """All together. Their clients went with nginx, so what they still have to do is to settle; a long drain is for restarts."""
+    names = sorted(name for name in supervisor.states() if name.rpartition("-")[0] in GROUPS)
+    stop_all(supervisor, names, wait=False)
+    deadline = time.monotonic() + 45
+    while stopping := [name for name in names if supervisor.states()[name]["statename"] == "STOPPING"]:
+        if time.monotonic() > deadline:
+            for name in stopping:
+                say(f"killing {name}: it did not stop in 45 s")
+                supervisor.signal(name, "KILL")
+            deadline = float("inf")
+        time.sleep(0.1)
 
 
 def end_orphans(directory: pathlib.Path, patience: float = 10) -> None:

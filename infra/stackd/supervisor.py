@@ -156,9 +156,9 @@ class Supervisor:
             if "ALREADY_STARTED" not in fault.faultString:
                 raise Problem(f"{name} does not start: {fault.faultString}; see {self.directory}/log/{name}.log") from None
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, wait: bool = True) -> None:
         try:
-            self._rpc.stopProcess(full_name(name), True)
+            self._rpc.stopProcess(full_name(name), wait)
         except xmlrpc.client.Fault as fault:
             if "NOT_RUNNING" not in fault.faultString and "BAD_NAME" not in fault.faultString:
                 raise Problem(f"{name} does not stop: {fault.faultString}") from None
