@@ -37,7 +37,7 @@ struct Journal: Sendable {
     }
 
     /// Takes the active file away, if there is one; later commits start another.
-    func replayActive(into waiting: inout [JournalFile]) {
+    func takeActive(into waiting: inout [JournalFile]) {
         let file: JournalFile? = active.withLock { active in
             nonisolated(unsafe) let file = active.file
             active.file = nil
@@ -45,4 +45,7 @@ struct Journal: Sendable {
         }
         if let file { waiting.append(file) }
     }
+
+    /// Gives the active file up, so that another process replays it.
+    func release() { active.withLock { $0.file = nil } }
 }

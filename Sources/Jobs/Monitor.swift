@@ -28,17 +28,18 @@ package final class Monitor<Value>: @unchecked Sendable {
         atMost limit: TimeInterval? = nil, while isWaiting: (Value) -> Bool, then body: (inout Value) throws -> Answer
     ) rethrows -> Answer {
         let end = limit.map { Date(timeIntervalSinceNow: $0) }
-        return try withLock { value in
-            while isWaiting(value) {
-                // `Date.distantFuture` would overflow inside of Foundation.
-                guard let end else {
-                    condition.wait()
-                    continue
-                }
-                guard condition.wait(until: end) else { break }
+        condition.lock()
+        defer { condition.unlock() }
+        // No `inout` access to the value may span a wait: others change the value meanwhile.
+        while isWaiting(value) {
+            // `Date.distantFuture` would overflow inside of Foundation.
+            guard let end else {
+                condition.wait()
+                continue
             }
-            return try body(&value)
+            guard condition.wait(until: end) else { break }
         }
+        return try body(&value)
     }
 }
 
