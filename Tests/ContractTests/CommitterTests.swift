@@ -95,7 +95,7 @@ struct CommitterTests {
         }
     }
 
-    /// Seen to fail (rows missing, then rows twice without ON CONFLICT) with the journal replaced by an immediate answer.
+    /// Seen to fail, with rows missing, both when nothing is appended to the journal and when the replay writes nothing.
     @Test func everyAcknowledgedCommitIsThereOnceAfterCutsAndOutages() async throws {
         try await onThread {
             let bench = try Bench()
