@@ -38,7 +38,9 @@ let package = Package(
         // Layer 2: the frame.
         .target(
             name: "Server",
-            dependencies: ["OpenAI", "FastCGI", "Postgres", "Redis", "JSON", "Jobs", "Threads", .product(name: "Logging", package: "swift-log")]),
+            dependencies: [
+                "OpenAI", "FastCGI", "Postgres", "Redis", "JSON", "Jobs", "Threads", .product(name: "Logging", package: "swift-log"),
+            ]),
         .target(name: "Jobs", dependencies: ["OpenAI", "Postgres", "JSON", "Threads", .product(name: "Logging", package: "swift-log")]),
 
         // Layer 3: features; each may import those above it in this list.
@@ -72,7 +74,7 @@ let package = Package(
         .testTarget(name: "InferenceTests", dependencies: ["Inference"]),
         .testTarget(
             name: "ContractTests",
-            dependencies: ["FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Jobs", "Accounts", "Catalog", "Inference"]),
+            dependencies: ["FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Jobs", "Accounts", "Catalog", "Inference", "Threads"]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17

@@ -106,7 +106,8 @@ extension KeyListing {
 extension Row {
     fileprivate func keyListing() throws -> KeyListing {
         KeyListing(
-            id: try get("id"), name: try get("name"), prefix: try get("prefix"), scopes: try texts("scopes"), endpoint: try optional("endpoint"),
+            id: try get("id"), name: try get("name"), prefix: try get("prefix"), scopes: try texts("scopes"),
+            endpoint: try optional("endpoint"),
             active: try get("is_active"), createdAt: try get("created_at"), lastUsedAt: try optional("last_used_at"),
             expiresAt: try optional("expires_at"), graceExpiresAt: try optional("grace_expires_at"))
     }

@@ -14,7 +14,8 @@ extension Connection {
     /// Creates the project of this slug or, where a name is given, renames it.
     public func setProject(slug: String, name: String?) throws -> ProjectRecord {
         guard Slug.isProject(slug) else {
-            throw APIError.invalid("slug", "A project slug has 2 to 40 characters of a-z, 0-9 and -, starts with a letter and does not end in -.")
+            throw APIError.invalid(
+                "slug", "A project slug has 2 to 40 characters of a-z, 0-9 and -, starts with a letter and does not end in -.")
         }
         guard !Slug.reserved.contains(slug) else { throw APIError.invalid("slug", "'\(slug)' is a reserved word.") }
         if let name, !(1...128).contains(name.count) { throw APIError.invalid("name", "A name has 1 to 128 characters.") }
@@ -31,7 +32,9 @@ extension Connection {
 
     /// The project of this slug, as an identifier, or a 404.
     public func requireProject(slug: String) throws -> ID<Project> {
-        guard let id = try project(named: slug) else { throw APIError(.projectNotFound, "There is no project '\(slug)'.", param: "project") }
+        guard let id = try project(named: slug) else {
+            throw APIError(.projectNotFound, "There is no project '\(slug)'.", param: "project")
+        }
         return id
     }
 }

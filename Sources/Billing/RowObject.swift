@@ -61,7 +61,8 @@ enum UTCTime {
         let (seconds, fraction) = floorDivide(microseconds, by: 1_000_000)
         let (days, second) = floorDivide(seconds, by: 86_400)
         let (year, month, day) = date(days: days)
-        return "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(pad(second / 3_600, 2)):\(pad(second / 60 % 60, 2)):\(pad(second % 60, 2))"
+        return
+            "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(pad(second / 3_600, 2)):\(pad(second / 60 % 60, 2)):\(pad(second % 60, 2))"
             + ".\(pad(fraction, 6))Z"
     }
 

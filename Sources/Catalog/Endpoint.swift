@@ -124,7 +124,8 @@ public struct EndpointRecord: Sendable, Equatable {
 
     public init(
         id: ID<Endpoint>, projectID: ID<Project>, slug: String, status: Status, generation: Int64, taskMode: TaskMode, tier: ServiceTier,
-        modelID: ID<Model>, modelName: String, modelVersion: String, contextLength: Int?, upstream: UpstreamSettings, limits: EndpointLimits,
+        modelID: ID<Model>, modelName: String, modelVersion: String, contextLength: Int?, upstream: UpstreamSettings,
+        limits: EndpointLimits,
         defaults: EndpointDefaults, createdAt: Int, aliases: [String] = []
     ) {
         self.id = id

@@ -66,7 +66,9 @@ public struct Configuration: Sendable, Equatable {
         let document: Any?
         do { document = try Yams.load(yaml: yaml) } catch { throw ConfigurationError("xerotier.yaml: \(error)") }
         guard let document else { return [:] }
-        guard let sections = document as? [String: Any] else { throw ConfigurationError("xerotier.yaml: the top must be a mapping of sections") }
+        guard let sections = document as? [String: Any] else {
+            throw ConfigurationError("xerotier.yaml: the top must be a mapping of sections")
+        }
         var values: [String: String] = [:]
         for (section, content) in sections {
             guard let members = content as? [String: Any] else { throw ConfigurationError("\(section): must be a mapping") }
@@ -116,7 +118,8 @@ public struct Configuration: Sendable, Equatable {
             return "\(setting.key) = \(setting.isSecret && !value.isEmpty ? "(set)" : value)"
         }
         let (threads, connections) = invariant
-        lines.append("# \(gateway.threads) threads a process; threads x (processes - 1) = \(threads) cover \(connections) connections of nginx")
+        lines.append(
+            "# \(gateway.threads) threads a process; threads x (processes - 1) = \(threads) cover \(connections) connections of nginx")
         return lines.joined(separator: "\n")
     }
 }

@@ -73,7 +73,10 @@ public struct Parameters {
 
     /// The value of a parameter such as `REQUEST_METHOD` or `HTTP_AUTHORIZATION`; nil when absent.
     public subscript(name: StaticString) -> String? {
-        guard let value = name.withUTF8Buffer({ FCGX_GetParam(UnsafeRawPointer($0.baseAddress!).assumingMemoryBound(to: CChar.self), environment) })
+        guard
+            let value = name.withUTF8Buffer({
+                FCGX_GetParam(UnsafeRawPointer($0.baseAddress!).assumingMemoryBound(to: CChar.self), environment)
+            })
         else { return nil }
         return String(cString: value)
     }

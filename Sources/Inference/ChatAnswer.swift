@@ -30,7 +30,8 @@ package struct ChatAnswer {
         }
         guard count > 0 else { throw MalformedAnswer() }
         json.raw(#"],"usage":"#)
-        usage = TokenUsage(root["usage"])
+        usage =
+            TokenUsage(root["usage"])
             ?? TokenUsage(estimatedInput: chat.promptEstimate, outputBytes: outputBytes, reasoningBytes: reasoningBytes)
         usage.write(to: &json)
     }
@@ -59,7 +60,11 @@ package struct ChatAnswer {
             json.raw("]" as StaticString)
         }
         json.raw(#","annotations":"#)
-        if let annotations = message["annotations"], annotations.kind == .array { json.line(annotations) } else { json.raw("[]" as StaticString) }
+        if let annotations = message["annotations"], annotations.kind == .array {
+            json.line(annotations)
+        } else {
+            json.raw("[]" as StaticString)
+        }
         json.raw(#"},"logprobs":"#)
         json.logprobs(choice["logprobs"])
         json.raw(#","finish_reason":"#)

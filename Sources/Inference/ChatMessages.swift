@@ -127,7 +127,9 @@ struct ChatMessages {
         var index = 0
         for call in calls.elements {
             let callPath = "\(path).tool_calls[\(index)]"
-            guard let id = call["id"]?.string, !id.isEmpty else { throw Self.invalid("\(callPath).id", "'\(callPath).id' must be a string.") }
+            guard let id = call["id"]?.string, !id.isEmpty else {
+                throw Self.invalid("\(callPath).id", "'\(callPath).id' must be a string.")
+            }
             guard let function = call["function"], let name = function["name"]?.utf8, let arguments = function["arguments"]?.utf8 else {
                 throw Self.invalid("\(callPath).function", "'\(callPath).function' must have the strings 'name' and 'arguments'.")
             }

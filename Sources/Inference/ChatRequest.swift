@@ -125,7 +125,9 @@ package struct ChatRequest {
 
     private static func check(prediction: JSONElement) throws {
         try Fields.object(prediction, "prediction")
-        guard prediction["type"]?.string == "content" else { throw APIError.invalid("prediction.type", "'prediction.type' must be 'content'.") }
+        guard prediction["type"]?.string == "content" else {
+            throw APIError.invalid("prediction.type", "'prediction.type' must be 'content'.")
+        }
         guard let content = prediction["content"], content.kind == .string || content.kind == .array else {
             throw APIError.invalid("prediction.content", "'prediction.content' must be a string or an array of text parts.")
         }
@@ -151,7 +153,9 @@ package struct ChatRequest {
         for pair in metadata.members {
             count += 1
             guard count <= 16 else { throw invalid("'metadata' has at most 16 pairs.") }
-            guard (1...64).contains(pair.name.description.unicodeScalars.count) else { throw invalid("A key in 'metadata' has 1 to 64 characters.") }
+            guard (1...64).contains(pair.name.description.unicodeScalars.count) else {
+                throw invalid("A key in 'metadata' has 1 to 64 characters.")
+            }
             guard let value = pair.value.string else { throw invalid("The values in 'metadata' must be strings.") }
             guard value.unicodeScalars.count <= 512 else { throw invalid("A value in 'metadata' has at most 512 characters.") }
         }

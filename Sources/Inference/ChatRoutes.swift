@@ -13,7 +13,8 @@ public struct ChatRoutes: Sendable {
 
     /// - Parameter upstream: what answers for an endpoint.
     public init(
-        catalog: any CatalogSource, limiter: any Limiter, committer: Committer, upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
+        catalog: any CatalogSource, limiter: any Limiter, committer: Committer,
+        upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
     ) {
         self.catalog = catalog
         self.limiter = limiter

@@ -93,7 +93,8 @@ struct ChatRun {
         } catch {
             call.cancel()
             let hasOutput = grammar.outputBytes + grammar.reasoningBytes > 0
-            try settleFailure(error, usage: firstToken != nil || hasOutput ? grammar.usage : nil, isBegun: client.hasBegun, firstToken, call)
+            try settleFailure(
+                error, usage: firstToken != nil || hasOutput ? grammar.usage : nil, isBegun: client.hasBegun, firstToken, call)
             try fail(client, error)
         }
         try client.send(end)
@@ -163,7 +164,8 @@ struct ChatRun {
     /// Before the first byte a failure is an ordinary error answer; after it, an error frame, and never `[DONE]`.
     private func fail(_ client: ResponseStream, _ error: any Error) throws -> Never {
         if client.hasBegun, !(error is ClientGone) {
-            let frame = Array("data: ".utf8) + ErrorRendering.envelope(Self.inStream(error), requestID: context.requestID) + Array("\n\n".utf8)
+            let frame =
+                Array("data: ".utf8) + ErrorRendering.envelope(Self.inStream(error), requestID: context.requestID) + Array("\n\n".utf8)
             try client.send(frame)
         }
         throw withLimits(error)

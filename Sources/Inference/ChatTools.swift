@@ -47,7 +47,8 @@ struct ChatTools {
         schemaBytes += parameters.text.count
         try Self.check(schema: parameters, parametersPath)
         guard schemaBytes <= Self.allSchemasLimit else {
-            throw APIError(.invalidFunctionSchema, "The schemas of all tools are larger than \(Self.allSchemasLimit) bytes.", param: "tools")
+            throw APIError(
+                .invalidFunctionSchema, "The schemas of all tools are larger than \(Self.allSchemasLimit) bytes.", param: "tools")
         }
         if isStrict { try Self.checkStrict(parameters, parametersPath) }
     }
@@ -107,7 +108,8 @@ struct ChatTools {
         (1...64).contains(name.utf8.count)
             && name.utf8.allSatisfy { byte in
                 switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
                 case UInt8(ascii: "_"), UInt8(ascii: "-"): true
                 default: false
                 }
@@ -122,7 +124,8 @@ struct ChatTools {
         guard let schema = format["json_schema"] else { throw APIError.missing("response_format.json_schema") }
         try Fields.object(schema, "response_format.json_schema")
         guard let name = schema["name"]?.string, isFunctionName(name) else {
-            throw APIError.invalid("response_format.json_schema.name", "'response_format.json_schema.name' must match ^[a-zA-Z0-9_-]{1,64}$.")
+            throw APIError.invalid(
+                "response_format.json_schema.name", "'response_format.json_schema.name' must match ^[a-zA-Z0-9_-]{1,64}$.")
         }
         var isStrict = false
         if let strict = schema["strict"], !strict.isNull { isStrict = try Fields.bool(strict, "response_format.json_schema.strict") }

@@ -40,7 +40,8 @@ struct Settlement {
 
     private func event(_ outcome: Outcome, timeToFirstToken: Duration?, call: any UpstreamCall) -> UsageEvent {
         var event = UsageEvent(
-            id: requestID, projectID: principal.projectID, requestID: requestID, surface: .chat, tier: endpoint.tier.slug, isStream: isStream,
+            id: requestID, projectID: principal.projectID, requestID: requestID, surface: .chat, tier: endpoint.tier.slug,
+            isStream: isStream,
             priceNanoPerMtok: endpoint.tier.priceNanoPerMtok, createdAtMicroseconds: createdAtMicroseconds)
         event.endpointID = endpoint.id
         event.endpointSlug = endpoint.slug

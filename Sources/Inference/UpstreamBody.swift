@@ -34,7 +34,8 @@ package struct UpstreamBody {
             case "model", "stream_options", "max_tokens", "max_completion_tokens": continue
             case "messages" where !chat.hasSystemMessage && endpoint.defaults.systemPrompt != nil:
                 messages(member.value, after: endpoint.defaults.systemPrompt ?? "")
-            case "temperature" where member.value.isNull, "top_p" where member.value.isNull, "reasoning_effort" where member.value.isNull: continue
+            case "temperature" where member.value.isNull, "top_p" where member.value.isNull, "reasoning_effort" where member.value.isNull:
+                continue
             default:
                 if Self.blocked.contains(name) || Self.ours.contains(name) || name.hasPrefix(Vendor.memberPrefix) { continue }
                 begin(name)

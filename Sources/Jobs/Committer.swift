@@ -189,6 +189,7 @@ public final class Committer: Sendable {
             pause()
         }
         if !journal.isEmpty && writer.probe() { replayAll(&replay, with: &writer) }
+        journal.release()
         state.change { $0.isProberDone = true }
     }
 

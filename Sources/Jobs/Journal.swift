@@ -34,11 +34,13 @@ struct Journal: Sendable {
 
     /// Paths of files that wait, whoever owns them.
     func paths() throws -> [String] {
-        try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasSuffix(".jsonl") }.sorted().map { "\(directory)/\($0)" }
+        try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasSuffix(".jsonl") }.sorted().map {
+            "\(directory)/\($0)"
+        }
     }
 
     /// Takes the active file away, if there is one; later commits start another.
-    func replayActive(into waiting: inout [JournalFile]) {
+    func takeActive(into waiting: inout [JournalFile]) {
         let file: JournalFile? = active.withLock { active in
             nonisolated(unsafe) let file = active.file
             active.file = nil
@@ -46,4 +48,7 @@ struct Journal: Sendable {
         }
         if let file { waiting.append(file) }
     }
+
+    /// Gives the active file up, so that another process replays it.
+    func release() { active.withLock { $0.file = nil } }
 }

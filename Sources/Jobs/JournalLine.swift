@@ -27,7 +27,9 @@ enum JournalLine {
     /// nil for a line that is torn or damaged.
     static func decode(_ line: ArraySlice<UInt8>, statements: [String: CommitStatement]) throws -> Commit? {
         var reader = Reader(rest: line)
-        guard reader.skip(opening), let crc = reader.take(8), reader.skip(rowsOpening), line.suffix(2).elementsEqual(closing) else { return nil }
+        guard reader.skip(opening), let crc = reader.take(8), reader.skip(rowsOpening), line.suffix(2).elementsEqual(closing) else {
+            return nil
+        }
         let body = reader.rest.dropLast(2)
         guard CRC32.hexadecimal(body).elementsEqual(crc) else { return nil }
         reader.rest = body

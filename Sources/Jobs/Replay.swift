@@ -35,7 +35,7 @@ struct Replay {
     /// Replays what this process and dead ones have written.
     /// - Throws: `PostgresError` when the database is away again.
     mutating func run(with writer: inout BatchWriter) throws -> Outcome {
-        journal.replayActive(into: &waiting)
+        journal.takeActive(into: &waiting)
         var outcome = Outcome()
         while let file = waiting.first {
             try replay(file, with: &writer, &outcome)
@@ -81,7 +81,8 @@ struct Replay {
                 }
             } catch {
                 damaged += 1
-                logger.error("a line of a journal cannot be used", metadata: ["file": "\(path)", "line": "\(number + 1)", "error": "\(error)"])
+                logger.error(
+                    "a line of a journal cannot be used", metadata: ["file": "\(path)", "line": "\(number + 1)", "error": "\(error)"])
             }
         }
         return (commits, damaged)

@@ -39,8 +39,10 @@ public struct RetryStrategy: Sendable, Equatable {
         self.maximumDelayMilliseconds = maximumDelayMilliseconds
     }
 
-    public static let concurrency = RetryStrategy(type: "exponential_backoff", initialDelayMilliseconds: 250, maximumDelayMilliseconds: 10_000)
-    public static let capacity = RetryStrategy(type: "exponential_backoff", initialDelayMilliseconds: 1_000, maximumDelayMilliseconds: 60_000)
+    public static let concurrency = RetryStrategy(
+        type: "exponential_backoff", initialDelayMilliseconds: 250, maximumDelayMilliseconds: 10_000)
+    public static let capacity = RetryStrategy(
+        type: "exponential_backoff", initialDelayMilliseconds: 1_000, maximumDelayMilliseconds: 60_000)
     public static let quota = RetryStrategy(type: "none", initialDelayMilliseconds: 0, maximumDelayMilliseconds: 0)
     /// The first delay is the time until the bucket has refilled.
     public static func rate(refillMilliseconds: Int) -> RetryStrategy {

@@ -66,7 +66,8 @@ public struct Migrations: Sendable {
             guard file.name == name else {
                 throw file.name < name ? MigrationError.outOfOrder(file.name, after: name) : MigrationError.unknown(name)
             }
-            let checksum: String = try connection.query("SELECT encode(sha256(convert_to(\(file.sql), 'UTF8')), 'hex') AS checksum")[0].get("checksum")
+            let checksum: String = try connection.query("SELECT encode(sha256(convert_to(\(file.sql), 'UTF8')), 'hex') AS checksum")[0].get(
+                "checksum")
             guard try checksum == row.get("checksum") else { throw MigrationError.edited(name) }
         }
         return Array(rest)
@@ -85,8 +86,10 @@ public enum MigrationError: Error, Sendable, Equatable, CustomStringConvertible 
         case .noDirectory(let path): "There are no migrations in \(path)."
         case .badName(let name): "\(name) is not named <14 digits>_<words>.sql."
         case .edited(let name): "The migration \(name) was edited after it had been applied. Migrations only go forward: add a new one."
-        case .unknown(let name): "The database has the migration \(name), which is not among the files: this program is older than the database."
-        case .outOfOrder(let name, let after): "The migration \(name) comes before \(after), which is already applied: give it a later timestamp."
+        case .unknown(let name):
+            "The database has the migration \(name), which is not among the files: this program is older than the database."
+        case .outOfOrder(let name, let after):
+            "The migration \(name) comes before \(after), which is already applied: give it a later timestamp."
         }
     }
 }

@@ -14,7 +14,8 @@ public struct Principal: Sendable, Equatable {
     public let endpointPin: String?
 
     public init(
-        projectID: ID<Project>, projectSlug: String, keyID: ID<APIKey>, userID: String? = nil, scopes: Set<Scope>, endpointPin: String? = nil
+        projectID: ID<Project>, projectSlug: String, keyID: ID<APIKey>, userID: String? = nil, scopes: Set<Scope>,
+        endpointPin: String? = nil
     ) {
         self.projectID = projectID
         self.projectSlug = projectSlug

@@ -131,7 +131,9 @@ enum PercentEncoding {
         while let byte = rest.popFirst() {
             switch byte {
             case UInt8(ascii: "%"):
-                guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else { return String(text) }
+                guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
+                    return String(text)
+                }
                 bytes.append(value)
                 rest = rest.dropFirst(2)
             case UInt8(ascii: "+") where plusIsSpace: bytes.append(UInt8(ascii: " "))

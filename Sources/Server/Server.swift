@@ -100,7 +100,9 @@ public struct Server: Sendable {
 
     /// Reads the body to its end, so that a readable connection means a client that left.
     private func readBody(_ exchange: borrowing Exchange, _ request: Request, _ route: Route) throws -> [UInt8] {
-        guard let body = exchange.readBody(limit: route.bodyLimit, expected: request.declaredLength ?? 0) else { throw Self.tooLarge(route) }
+        guard let body = exchange.readBody(limit: route.bodyLimit, expected: request.declaredLength ?? 0) else {
+            throw Self.tooLarge(route)
+        }
         // nginx sends what it announced; fewer bytes mean that the client or nginx broke off.
         if let declared = request.declaredLength, body.count < declared { throw ClientGone() }
         if route.method == .post || route.method == .put || route.method == .patch {
@@ -123,7 +125,7 @@ public struct Server: Sendable {
             let stream = ResponseStream(answer, status: response.status, headers: headers)
             do {
                 try write(stream)
-            } catch where stream.hasBegun {
+            } catch  where stream.hasBegun {
                 // The status has gone out; the writer of the stream has already said in it what went wrong.
                 note(error, context)
             }
@@ -153,7 +155,8 @@ public struct Server: Sendable {
         context.log.errorCode = apiError.code
         services.metrics.count("errors_total", "code=\"\(apiError.code.name)\"")
         if !(error is any APIErrorConvertible) {
-            services.logger.error("request failed", metadata: ["request_id": "\(context.requestID)", "error": "\(String(reflecting: type(of: error)))"])
+            services.logger.error(
+                "request failed", metadata: ["request_id": "\(context.requestID)", "error": "\(String(reflecting: type(of: error)))"])
         }
     }
 }

@@ -25,7 +25,8 @@ import Testing
     }
 
     @Test func hugeAmountsDoNotOverflow() {
-        let cost = Pricing.cost(input: .max / 8, cached: 0, output: .max / 8, priceNanoPerMtok: .max / 1_000_000, multiplierBasisPoints: 15_000)
+        let cost = Pricing.cost(
+            input: .max / 8, cached: 0, output: .max / 8, priceNanoPerMtok: .max / 1_000_000, multiplierBasisPoints: 15_000)
         #expect(cost == .max)
     }
 }

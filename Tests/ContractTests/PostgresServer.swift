@@ -36,7 +36,8 @@ enum PostgresServer {
     }
 
     static let migrationsDirectory = repository + "/infra/postgres/migrations"
-    static let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+    static let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().path
 
     /// A new database with the schema.
     static func makeDatabase() throws -> TestDatabase { try TestDatabase(template: template.get()) }
@@ -46,14 +47,17 @@ enum PostgresServer {
     /// How to reach a database of the server, through its unix socket or another one in `directory`.
     static func conninfo(database: String, directory: String? = nil) throws -> String {
         let row = try Connection(url: url).query(
-            "SELECT current_user AS name, split_part(current_setting('unix_socket_directories'), ',', 1) AS directory, current_setting('port') AS port")[0]
+            "SELECT current_user AS name, split_part(current_setting('unix_socket_directories'), ',', 1) AS directory, current_setting('port') AS port"
+        )[0]
         let port: String = directory == nil ? try row.get("port") : "5432"
-        return try "host='\(directory ?? row.get("directory"))' port=\(port) user='\(row.get("name", as: String.self))' dbname='\(database)'"
+        return try
+            "host='\(directory ?? row.get("directory"))' port=\(port) user='\(row.get("name", as: String.self))' dbname='\(database)'"
     }
 
     static func socketPath() throws -> String {
         try Connection(url: url).query(
-            "SELECT split_part(current_setting('unix_socket_directories'), ',', 1) || '/.s.PGSQL.' || current_setting('port') AS path")[0].get("path")
+            "SELECT split_part(current_setting('unix_socket_directories'), ',', 1) || '/.s.PGSQL.' || current_setting('port') AS path")[0]
+            .get("path")
     }
 }
 
@@ -80,5 +84,7 @@ final class TestDatabase: Sendable {
         return try Connection(url: url, options: options)
     }
 
-    func pool(size: Int = 4, waitMilliseconds: Int = 2_000) -> Database { Database(url: url, size: size, waitMilliseconds: waitMilliseconds) }
+    func pool(size: Int = 4, waitMilliseconds: Int = 2_000) -> Database {
+        Database(url: url, size: size, waitMilliseconds: waitMilliseconds)
+    }
 }

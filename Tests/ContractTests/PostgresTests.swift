@@ -2,6 +2,7 @@ import Foundation
 import Jobs
 import Postgres
 import Testing
+import Threads
 
 @Suite(.enabled(if: PostgresServer.isConfigured, PostgresServer.skipReason))
 struct PostgresTests {
@@ -36,7 +37,9 @@ struct PostgresTests {
     @Test func aTextWithNULIsRefusedAndTheConnectionLives() async throws {
         try await onThread {
             let connection = try PostgresServer.makeEmptyDatabase().connect()
-            #expect(throws: PostgresError.invalidParameter("A text holds a NUL character.")) { try connection.query("SELECT \("a\0b")::text") }
+            #expect(throws: PostgresError.invalidParameter("A text holds a NUL character.")) {
+                try connection.query("SELECT \("a\0b")::text")
+            }
             #expect(try connection.query("SELECT 1 AS one")[0].get("one") == 1)
         }
     }
@@ -163,7 +166,9 @@ struct PostgresTests {
                 usleep(100_000)
                 _ = try? database.connect().query("SELECT pg_terminate_backend(\(second)::int)")
             }
-            #expect(#expect(throws: PostgresError.self) { try pool.withConnection { try $0.query("SELECT pg_sleep(5)") } }?.isOutcomeUnknown == true)
+            #expect(
+                #expect(throws: PostgresError.self) { try pool.withConnection { try $0.query("SELECT pg_sleep(5)") } }?.isOutcomeUnknown
+                    == true)
             #expect(try pool.withConnection { try $0.query("SELECT 1 AS one")[0].get("one") } == 1)
         }
     }
@@ -204,7 +209,8 @@ struct PostgresTests {
             onThreads(50) { _ in
                 do { try patient.withConnection { _ = try $0.query("SELECT pg_sleep(0.001)") } } catch { Issue.record(error) }
             }
-            let count: Int = try database.connect().query("SELECT count(*) AS n FROM pg_stat_activity WHERE datname = \(database.name)")[0].get("n")
+            let count: Int = try database.connect().query("SELECT count(*) AS n FROM pg_stat_activity WHERE datname = \(database.name)")[0]
+                .get("n")
             #expect(count <= 5)
         }
     }
@@ -212,9 +218,11 @@ struct PostgresTests {
     @Test func aConnectionLeftInATransactionIsNotLentAgain() async throws {
         try await onThread {
             let pool = try PostgresServer.makeEmptyDatabase().pool(size: 1)
-            try pool.withConnection { try $0.execute("BEGIN") }
-            let state: Bool = try pool.withConnection { try $0.query("SELECT now() = statement_timestamp() AS fresh")[0].get("fresh") }
-            #expect(state)
+            try pool.withConnection { try $0.execute("BEGIN; SELECT pg_current_xact_id()") }
+            let level: Int? = try pool.withConnection {
+                try $0.query("SELECT pg_current_xact_id_if_assigned()::text AS id")[0].optional("id")
+            }
+            #expect(level == nil)
         }
     }
 }

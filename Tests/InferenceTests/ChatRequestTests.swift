@@ -6,7 +6,8 @@ import Testing
     @Test(arguments: [
         (#""temperature":2.1"#, "invalid_value", "temperature"), (#""temperature":"1""#, "invalid_value", "temperature"),
         (#""top_p":-0.1"#, "invalid_value", "top_p"), (#""n":0"#, "invalid_value", "n"), (#""n":9"#, "invalid_value", "n"),
-        (#""n":1.5"#, "invalid_value", "n"), (#""max_tokens":0"#, "invalid_value", "max_tokens"), (#""stream":1"#, "invalid_value", "stream"),
+        (#""n":1.5"#, "invalid_value", "n"), (#""max_tokens":0"#, "invalid_value", "max_tokens"),
+        (#""stream":1"#, "invalid_value", "stream"),
         (#""stop":["a","b","c","d","e"]"#, "invalid_value", "stop"), (#""stop":"""#, "invalid_value", "stop"),
         (#""top_logprobs":5"#, "unsupported_combination", "top_logprobs"),
         (#""stream_options":{"include_usage":true}"#, "unsupported_combination", "stream_options"),
@@ -18,13 +19,17 @@ import Testing
         (#""reasoning_effort":"extreme""#, "invalid_value", "reasoning_effort"),
         (#""tool_choice":"required""#, "invalid_value", "tool_choice"),
         (#""tools":[{"type":"function","function":{"name":"a b"}}]"#, "invalid_tool_name", "tools[0].function.name"),
-        (#""tools":[{"type":"function","function":{"name":"f","parameters":[]}}]"#, "invalid_function_schema", "tools[0].function.parameters"),
+        (
+            #""tools":[{"type":"function","function":{"name":"f","parameters":[]}}]"#, "invalid_function_schema",
+            "tools[0].function.parameters"
+        ),
         (
             #""tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"type":"object","properties":{"a":{}},"required":["a"]}}}]"#,
             "invalid_function_schema", "tools[0].function.parameters"
         ),
         (
-            #""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}"#, "tool_not_found",
+            #""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}"#,
+            "tool_not_found",
             "tool_choice.function.name"
         ),
         (#""response_format":{"type":"yaml"}"#, "invalid_value", "response_format.type"),
@@ -36,7 +41,8 @@ import Testing
 
     @Test(arguments: [
         (#"{"role":"robot","content":"x"}"#, "invalid_messages", "messages[0].role"),
-        (#"{"role":"user"}"#, "invalid_messages", "messages[0].content"), (#"{"role":"user","content":[]}"#, "invalid_messages", "messages[0].content"),
+        (#"{"role":"user"}"#, "invalid_messages", "messages[0].content"),
+        (#"{"role":"user","content":[]}"#, "invalid_messages", "messages[0].content"),
         (#"{"role":"user","content":[{"type":"hologram"}]}"#, "unsupported_content", "messages[0].content[0].type"),
         (
             #"{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://example.org/a.png"}}]}"#, "unsupported_content",

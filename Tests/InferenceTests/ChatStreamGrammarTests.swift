@@ -62,7 +62,10 @@ import Testing
         #expect(try play(chunks, &plain).contains(#""delta":{"reasoning_content":"hm"}"#))
         var events = try grammar(vendorEvents: true)
         let text = try play(chunks, &events)
-        #expect(text.contains("event: x_chat.reasoning\ndata: {\"type\":\"x_chat.reasoning\",\"id\":\"chatcmpl-1\",\"seq\":0,\"choices\":[],\"index\":0,\"delta\":\"hm\"}\n\n"))
+        #expect(
+            text.contains(
+                "event: x_chat.reasoning\ndata: {\"type\":\"x_chat.reasoning\",\"id\":\"chatcmpl-1\",\"seq\":0,\"choices\":[],\"index\":0,\"delta\":\"hm\"}\n\n"
+            ))
         #expect(text.contains(#""seq":1,"choices":[],"index":0,"delta":"","done":true"#) && !text.contains("reasoning_content"))
     }
 
@@ -75,7 +78,10 @@ import Testing
             ], &grammar)
         #expect(text.components(separatedBy: #"],"usage":null}"#).count == 4)
         let usage = String(decoding: grammar.usageChunk(), as: UTF8.self)
-        #expect(usage.contains(#""choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":1,"#))
+        #expect(
+            usage.contains(
+                #""choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":1,"#
+            ))
         #expect(grammar.usage.rateTokens == 5)
     }
 

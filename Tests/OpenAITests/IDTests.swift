@@ -7,7 +7,10 @@ import Testing
         #expect(try #require(ID<APIKey>(text)).description == text)
     }
 
-    @Test(arguments: ["", "key_", "key_short", "ep_0123456789abcdefghijklmn", "key_0123456789ABCDEFGHIJKLMN", "key_0123456789abcdefghijklmno", "key_0123456789abcdefghijkl-n"])
+    @Test(arguments: [
+        "", "key_", "key_short", "ep_0123456789abcdefghijklmn", "key_0123456789ABCDEFGHIJKLMN", "key_0123456789abcdefghijklmno",
+        "key_0123456789abcdefghijkl-n",
+    ])
     func otherFormsAreRefused(text: String) {
         #expect(ID<APIKey>(text) == nil)
     }

@@ -11,7 +11,8 @@ import Server
     ])
 
     @Test(arguments: [
-        ("/v1/models", "models"), ("/v1/models/", "models"), ("/p/v1/models", "models"), ("/p/e/v1/models", "models"), ("/healthz", "healthz"),
+        ("/v1/models", "models"), ("/v1/models/", "models"), ("/p/v1/models", "models"), ("/p/e/v1/models", "models"),
+        ("/healthz", "healthz"),
     ])
     func everyFamilyLeadsToItsRoute(path: String, pattern: String) {
         guard case .route(let route, _) = router.match("GET", Location(path: path)) else { return #expect(Bool(false), "\(path)") }

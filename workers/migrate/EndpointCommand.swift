@@ -16,7 +16,8 @@ struct EndpointCommand: ParsableCommand {
         @Option(help: "Slug of the service tier.") var tier: String?
         @Option(help: "The model's name as clients give it.") var model: String?
         @Option(help: "generate, embed or score.") var taskMode: String?
-        @Option(help: "Base URL of an OpenAI-compatible server, with or without a final /v1; may be repeated.") var upstreamURL: [String] = []
+        @Option(help: "Base URL of an OpenAI-compatible server, with or without a final /v1; may be repeated.") var upstreamURL: [String] =
+            []
         @Option(help: "The model's name as the upstream knows it.") var upstreamModel: String?
         @Option(help: "Environment variable that holds the upstream's API key.") var upstreamKeyEnv: String?
         @Option(help: "Path of the health probe, from the origin.") var healthPath: String?
@@ -80,7 +81,9 @@ struct EndpointCommand: ParsableCommand {
             return Dictionary(pairs) { _, last in last }
         }
 
-        private func object<Value: Decodable>(_ text: String, of option: String, _ type: Value.Type, knows names: Swift.Set<String>) throws -> Value {
+        private func object<Value: Decodable>(_ text: String, of option: String, _ type: Value.Type, knows names: Swift.Set<String>) throws
+            -> Value
+        {
             guard let members = try? JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any] else {
                 throw ValidationError("\(option) is not a JSON object.")
             }
@@ -90,7 +93,8 @@ struct EndpointCommand: ParsableCommand {
             do {
                 return try JSONDecoder().decode(type, from: Data(text.utf8))
             } catch DecodingError.typeMismatch(_, let context), DecodingError.dataCorrupted(let context) {
-                throw ValidationError("\(option): \(context.codingPath.map(\.stringValue).joined(separator: ".")): \(context.debugDescription)")
+                throw ValidationError(
+                    "\(option): \(context.codingPath.map(\.stringValue).joined(separator: ".")): \(context.debugDescription)")
             }
         }
     }
