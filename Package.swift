@@ -21,14 +21,16 @@ let package = Package(
         .systemLibrary(name: "CCurl"),
         .systemLibrary(name: "CSodium"),
         .systemLibrary(name: "CCrypto"),
+        .systemLibrary(name: "CThreads"),
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
 
         // Layer 1: pure wire types, and one wrapper for each library.
         .target(name: "OpenAI"),
         .target(name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")]),
-        .target(name: "FastCGI", dependencies: ["CFastCGI"]),
+        .target(name: "Threads", dependencies: ["CThreads"]),
+        .target(name: "FastCGI", dependencies: ["CFastCGI", "Threads"]),
         .target(name: "Postgres", dependencies: ["CPostgres"]),
-        .target(name: "Redis", dependencies: ["CRedis"]),
+        .target(name: "Redis", dependencies: ["CRedis", "Threads"]),
         .target(name: "HTTPClient", dependencies: ["CCurl"]),
         .target(name: "JSON", dependencies: ["CSimdJSON"]),
         .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
@@ -36,8 +38,8 @@ let package = Package(
         // Layer 2: the frame.
         .target(
             name: "Server",
-            dependencies: ["OpenAI", "FastCGI", "Postgres", "Redis", "JSON", "Jobs", .product(name: "Logging", package: "swift-log")]),
-        .target(name: "Jobs", dependencies: ["OpenAI", "Postgres", "JSON", .product(name: "Logging", package: "swift-log")]),
+            dependencies: ["OpenAI", "FastCGI", "Postgres", "Redis", "JSON", "Jobs", "Threads", .product(name: "Logging", package: "swift-log")]),
+        .target(name: "Jobs", dependencies: ["OpenAI", "Postgres", "JSON", "Threads", .product(name: "Logging", package: "swift-log")]),
 
         // Layer 3: features; each may import those above it in this list.
         .target(name: "Accounts", dependencies: ["Server", "Crypto"]),

@@ -1,5 +1,6 @@
 import Crypto
 import Logging
+import Jobs
 import OpenAI
 import Postgres
 import Server

@@ -1,4 +1,5 @@
 import Crypto
+import Jobs
 import OpenAI
 import Postgres
 import Server

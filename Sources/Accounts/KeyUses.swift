@@ -1,8 +1,9 @@
 import Foundation
-import Jobs
 import Logging
+import Jobs
 import OpenAI
 import Postgres
+import Threads
 
 /// Writes when keys were last used: off the requests' path, many keys at once, each at most once in 60 s.
 final class KeyUses: Sendable {

@@ -1,3 +1,4 @@
+import Jobs
 import OpenAI
 import Postgres
 import Server

@@ -1,6 +1,7 @@
 import Crypto
 import Foundation
 import Logging
+import Jobs
 import OpenAI
 import Postgres
 

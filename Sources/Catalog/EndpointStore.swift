@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import Jobs
 import OpenAI
 import Postgres
 import Server

@@ -1,1 +1,122 @@
-// Configuration
+import Foundation
+import Yams
+
+/// What is wrong with a configuration, in words that name the key.
+public struct ConfigurationError: Error, CustomStringConvertible, Equatable {
+    public let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// Every setting of our programs, from `xerotier.yaml` (its path in `XEROTIER_CONFIG`) and the environment, which wins.
+///
+/// A key `section.name` has the environment twin `XEROTIER_SECTION_NAME`. Unknown and bad ones are errors: nobody shall run with a typing error.
+public struct Configuration: Sendable, Equatable {
+    public var stateDirectory = "/var/lib/xerotier"
+    public var runtimeDirectory = "/run/xerotier"
+    /// The master key, 32 bytes in base64. Secret.
+    public var encryptionKey = ""
+    /// A libpq URL or connection string. Secret.
+    public var databaseURL = ""
+    public var databasePool = 8
+    public var redisSocket = ""
+    public var redisPool = 16
+    public var gateway = Gateway()
+    /// `host:port` of upstreams the operator allows although they are private or plain http.
+    public var egressAllowHosts: [String] = []
+    public var timeScale = 1.0
+    public var logLevel = "info"
+
+    public struct Gateway: Sendable, Equatable {
+        public var role = "inference"
+        /// Connections nginx may hold to all processes of the role together.
+        public var streams = 1024
+        public var processes = 2
+        public var nginxWorkers = 2
+        /// This process' number, from 0.
+        public var number = 0
+        public var metricsPort = 0
+        public var accessLog = "-"
+
+        /// Twice the streams: while nginx reloads, its old and its new workers both hold connections.
+        public var threads: Int { 2 * streams }
+        /// What one nginx worker may hold; `max_conns` in nginx's configuration.
+        public var connectionsPerWorker: Int { streams / nginxWorkers }
+    }
+
+    /// Reads the file named in the environment, if any, and the environment.
+    public static func load(environment: [String: String] = ProcessInfo.processInfo.environment) throws -> Configuration {
+        var values: [String: String] = [:]
+        if let path = environment["XEROTIER_CONFIG"], !path.isEmpty {
+            guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+                throw ConfigurationError("XEROTIER_CONFIG: cannot read \(path)")
+            }
+            values = try parse(yaml: text)
+        }
+        for (name, value) in environment where name.hasPrefix("XEROTIER_") && !Setting.environmentOnly.contains(name) {
+            guard let setting = Setting.all.first(where: { $0.environmentName == name }) else {
+                throw ConfigurationError("\(name): unknown setting")
+            }
+            values[setting.key] = value
+        }
+        return try Configuration(values: values)
+    }
+
+    /// `section: {name: value}` to `section.name`; lists become comma-separated.
+    static func parse(yaml: String) throws -> [String: String] {
+        let document: Any?
+        do { document = try Yams.load(yaml: yaml) } catch { throw ConfigurationError("xerotier.yaml: \(error)") }
+        guard let document else { return [:] }
+        guard let sections = document as? [String: Any] else { throw ConfigurationError("xerotier.yaml: the top must be a mapping of sections") }
+        var values: [String: String] = [:]
+        for (section, content) in sections {
+            guard let members = content as? [String: Any] else { throw ConfigurationError("\(section): must be a mapping") }
+            for (name, value) in members {
+                let list = (value as? [Any])?.map { "\($0)" }.joined(separator: ",")
+                values["\(section).\(name)"] = list ?? "\(value)"
+            }
+        }
+        return values
+    }
+
+    init(values: [String: String]) throws {
+        for (key, value) in values {
+            guard let setting = Setting.all.first(where: { $0.key == key }) else { throw ConfigurationError("\(key): unknown setting") }
+            try setting.apply(value, &self)
+        }
+    }
+
+    /// Checks what a gateway needs, and that its threads cover every connection nginx can hold while one process restarts.
+    public func checkGateway() throws {
+        if encryptionKey.isEmpty { throw ConfigurationError("completion.encryption_key: missing (32 bytes in base64)") }
+        if databaseURL.isEmpty { throw ConfigurationError("database.url: missing") }
+        if redisSocket.isEmpty { throw ConfigurationError("redis.socket: missing") }
+        if gateway.streams % gateway.nginxWorkers != 0 {
+            throw ConfigurationError("gateway.streams: must be a multiple of gateway.nginx_workers (\(gateway.nginxWorkers))")
+        }
+        if gateway.number >= gateway.processes {
+            throw ConfigurationError("gateway.number: must be below gateway.processes (\(gateway.processes))")
+        }
+        let (threads, connections) = invariant
+        if threads < connections {
+            throw ConfigurationError(
+                "gateway.processes: \(threads) threads of \(gateway.processes - 1) processes do not cover the \(connections) connections nginx can hold; "
+                    + "set at least 2")
+        }
+    }
+
+    /// Threads that are left while one process restarts, and the connections of old and new nginx workers during a reload.
+    public var invariant: (threads: Int, connections: Int) {
+        (gateway.threads * (gateway.processes - 1), 2 * gateway.connectionsPerWorker * gateway.nginxWorkers)
+    }
+
+    /// The effective values, one `key = value` a line, without secrets.
+    public var listing: String {
+        var lines = Setting.all.map { setting in
+            let value = setting.read(self)
+            return "\(setting.key) = \(setting.isSecret && !value.isEmpty ? "(set)" : value)"
+        }
+        let (threads, connections) = invariant
+        lines.append("# \(gateway.threads) threads a process; threads x (processes - 1) = \(threads) cover \(connections) connections of nginx")
+        return lines.joined(separator: "\n")
+    }
+}

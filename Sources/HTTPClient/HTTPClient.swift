@@ -1,1 +1,44 @@
-// HTTPClient
+import CCurl
+import Synchronization
+
+/// Makes HTTP/1.1 requests over libcurl (https://curl.se/libcurl/c/), each driven by its caller's thread, and keeps connections between them.
+///
+/// One client serves one origin: each kept handle holds one connection. How many run at once is the caller's business.
+/// The process must ignore SIGPIPE.
+public final class HTTPClient: Sendable {
+    private let settings: HTTPClientSettings
+    private let idle = Mutex<[IdleHandle]>([])
+
+    /// The handle is in the list or held by one transfer, never both, so only one thread uses it at a time.
+    private struct IdleHandle: @unchecked Sendable { let handle: CurlHandle }
+
+    public init(_ settings: HTTPClientSettings = HTTPClientSettings()) { self.settings = settings }
+
+    /// Starts a request. It never fails by itself: a failure is the transfer's first event.
+    /// - Parameter extraDescriptor: watched while the transfer waits; readable ends the wait.
+    public func start(_ request: HTTPRequest, extraDescriptor: Int32? = nil) -> HTTPTransfer {
+        let handle = idle.withLock { $0.popLast() }?.handle ?? CurlHandle(settings)
+        handle.begin(request)
+        return HTTPTransfer(handle, of: self, extraDescriptor: extraDescriptor)
+    }
+
+    func takeBack(_ handle: CurlHandle) {
+        handle.end()
+        let kept = IdleHandle(handle: handle)
+        idle.withLock { idle in
+            if idle.count < settings.maxIdle { idle.append(kept) }
+        }
+    }
+}
+
+public struct HTTPClientSettings: Sendable {
+    public var connectTimeout: Duration = .seconds(5)
+    /// Connections kept while nobody uses them.
+    public var maxIdle = 16
+    /// Whom to trust on https.
+    public var authorities = CertificateAuthorities.system
+    /// Asked for each address before a socket to it is opened.
+    public var isAllowed: @Sendable (IPAddress) -> Bool = { _ in true }
+
+    public init() {}
+}

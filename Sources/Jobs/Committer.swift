@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import Logging
 import Postgres
+import Threads
 
 /// Makes the rows of requests durable, many requests in one transaction.
 ///

@@ -43,5 +43,7 @@ extension RedisReply {
         }
     }
 
-    private static func content(of reply: redisReply) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: reply.str, count: reply.len) }
+    private static func content(of reply: redisReply) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: reply.str, count: reply.len)
+    }
 }

@@ -3,6 +3,7 @@ import Dispatch
 import Foundation
 import Glibc
 import Synchronization
+import Threads
 
 /// Listens to one channel on a thread of its own and subscribes again when the connection is lost.
 ///
@@ -38,13 +39,10 @@ public final class RedisSubscriber: Sendable {
             socket: socket, channel: channel, silence: silence, firstPause: firstPause, longestPause: longestPause, onMessage: onMessage,
             onLost: onLost, onSubscribed: onSubscribed)
         stopDescriptor = eventfd(0, Int32(EFD_CLOEXEC))
-        let thread = Thread { [self] in
+        startThread("redis-subscriber") { [self] in
             run()
             ended.signal()
         }
-        thread.name = "redis-subscriber"
-        thread.stackSize = 256 * 1024
-        thread.start()
     }
 
     deinit { close(stopDescriptor) }

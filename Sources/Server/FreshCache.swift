@@ -1,5 +1,5 @@
 import Foundation
-import Jobs
+import Threads
 
 /// What was read a moment ago: answers are at most `maximumAge` old, and older ones are never given, also when reading fails.
 ///

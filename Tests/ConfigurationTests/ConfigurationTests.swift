@@ -1,1 +1,43 @@
+import Configuration
 import Testing
+
+@Suite struct ConfigurationTests {
+    private static let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    private static let needed = [
+        "XEROTIER_COMPLETION_ENCRYPTION_KEY": key, "XEROTIER_DATABASE_URL": "dbname=x", "XEROTIER_REDIS_SOCKET": "/run/redis.sock",
+    ]
+
+    @Test func sizesFollowFromOneSetting() throws {
+        let configuration = try Configuration.load(environment: Self.needed.merging(["XEROTIER_GATEWAY_STREAMS": "64"]) { $1 })
+        try configuration.checkGateway()
+        #expect(configuration.gateway.threads == 128)
+        #expect(configuration.gateway.connectionsPerWorker == 32)
+        #expect(configuration.invariant == (128, 128))
+    }
+
+    @Test(arguments: [
+        ("XEROTIER_GATEWAY_STREAM", "64", "XEROTIER_GATEWAY_STREAM: unknown setting"),
+        ("XEROTIER_GATEWAY_STREAMS", "many", "gateway.streams: must be a whole number from 2 to 16384"),
+        ("XEROTIER_TIME_SCALE", "0", "time.scale: must be above 0 and at most 1"),
+        ("XEROTIER_COMPLETION_ENCRYPTION_KEY", "c2hvcnQ=", "completion.encryption_key: must be 32 bytes in base64"),
+        ("XEROTIER_EGRESS_ALLOW_HOSTS", "127.0.0.1", "egress.allow_hosts: '127.0.0.1' is not host:port"),
+        ("XEROTIER_LOG_LEVEL", "loud", "log.level: must be one of trace, debug, info, notice, warning, error, critical"),
+    ])
+    func badSettingsAreNamed(name: String, value: String, message: String) {
+        let error = #expect(throws: ConfigurationError.self) {
+            try Configuration.load(environment: Self.needed.merging([name: value]) { $1 })
+        }
+        #expect(error?.description == message)
+    }
+
+    @Test func aGatewayThatCannotCoverItsConnectionsIsRefused() throws {
+        let configuration = try Configuration.load(environment: Self.needed.merging(["XEROTIER_GATEWAY_PROCESSES": "1"]) { $1 })
+        let error = #expect(throws: ConfigurationError.self) { try configuration.checkGateway() }
+        #expect(error?.description.contains("gateway.processes") == true)
+    }
+
+    @Test func theListingShowsNoSecrets() throws {
+        let listing = try Configuration.load(environment: Self.needed).listing
+        #expect(listing.contains("completion.encryption_key = (set)") && !listing.contains(Self.key) && !listing.contains("dbname"))
+    }
+}

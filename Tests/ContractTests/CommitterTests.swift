@@ -3,6 +3,7 @@ import Jobs
 import Logging
 import Postgres
 import Testing
+import Threads
 
 @Suite(.enabled(if: PostgresServer.isConfigured, PostgresServer.skipReason), .serialized)
 struct CommitterTests {

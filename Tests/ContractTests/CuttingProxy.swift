@@ -1,5 +1,5 @@
 import Foundation
-import Jobs
+import Threads
 
 /// Stands between a client and the unix socket of a server, and breaks connections on command.
 final class CuttingProxy: Sendable {

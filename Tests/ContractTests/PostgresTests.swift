@@ -2,6 +2,7 @@ import Foundation
 import Jobs
 import Postgres
 import Testing
+import Threads
 
 @Suite(.enabled(if: PostgresServer.isConfigured, PostgresServer.skipReason))
 struct PostgresTests {

@@ -22,7 +22,9 @@ final class RedisServer: @unchecked Sendable {
     func start() throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/redis-server")
-        process.arguments = ["--port", "0", "--unixsocket", socket, "--dir", directory, "--save", "", "--logfile", directory + "/redis.log"]
+        process.arguments = [
+            "--port", "0", "--unixsocket", socket, "--dir", directory, "--save", "", "--logfile", directory + "/redis.log",
+        ]
         try process.run()
         self.process = process
         _ = eventually { socketAnswers() }
@@ -31,7 +33,6 @@ final class RedisServer: @unchecked Sendable {
     /// Ends it at once, as a crash would.
     func stop() {
         resume()
-        process?.terminate()
         if let process { kill(process.processIdentifier, SIGKILL) }
         process?.waitUntilExit()
         process = nil
@@ -50,7 +51,9 @@ final class RedisServer: @unchecked Sendable {
         let path = Array(socket.utf8)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
         return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0 }
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
+            }
         }
     }
 }

@@ -114,7 +114,7 @@ import Testing
             let server = try RedisServer()
             let pool = RedisPool(socket: server.socket, size: 1, waitTimeout: .milliseconds(50))
             try pool.withConnection { _ in
-                #expect(throws: RedisError.poolExhausted) { try pool.withConnection { _ = try $0.command(["PING"]) } }
+                _ = #expect(throws: RedisError.poolExhausted) { try pool.withConnection { _ = try $0.command(["PING"]) } }
             }
             try #expect(pool.withConnection { try $0.command(["PING"]) } == .status("PONG"))
         }

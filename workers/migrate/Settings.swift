@@ -2,6 +2,7 @@ import Accounts
 import ArgumentParser
 import Crypto
 import Foundation
+import Jobs
 import OpenAI
 import Postgres
 

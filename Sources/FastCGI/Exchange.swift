@@ -1,0 +1,80 @@
+import CFastCGI
+import Glibc
+
+/// The client, or nginx for it, closed the connection before the answer was complete.
+public struct ClientGone: Error {
+    public init() {}
+}
+
+/// One request and its answer. It is lent to a handler and cannot outlive its turn.
+///
+/// Over `FCGX_Request` of libfcgi; see fcgiapp.h and https://fastcgi-archives.github.io/FastCGI_Specification.html.
+public struct Exchange: ~Copyable {
+    let request: UnsafeMutablePointer<FCGX_Request>
+
+    /// The parameters nginx sent: CGI names, and request headers as `HTTP_…`.
+    public var parameters: Parameters { Parameters(environment: request.pointee.envp) }
+
+    /// The connection to nginx. After the body was read to its end it becomes readable only when it is closed: the client is gone.
+    public var descriptor: Int32 { request.pointee.ipcFd }
+
+    /// Reads up to `limit` bytes and, when there are no more, the end of the body.
+    /// - Returns: nil when the body is longer than `limit`; call `discardBody` then.
+    public func readBody(limit: Int, expected: Int) -> [UInt8]? {
+        var body = [UInt8]()
+        var capacity = min(max(expected, 0), limit) + 1
+        while true {
+            let wanted = capacity - body.count
+            let start = body.count
+            body.append(contentsOf: repeatElement(0, count: wanted))
+            let got = body.withUnsafeMutableBytes { buffer in
+                FCGX_GetStr((buffer.baseAddress! + start).assumingMemoryBound(to: CChar.self), Int32(wanted), request.pointee.`in`)
+            }
+            body.removeLast(wanted - Int(got))
+            if body.count > limit { return nil }
+            if got < wanted { return body }
+            capacity = min(max(capacity * 2, 64 << 10), limit + 1)
+        }
+    }
+
+    /// Reads what is left of the body and forgets it. Without this the rest of a refused body would stand before the connection's next request.
+    public func discardBody() {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 8192) { buffer in
+            while FCGX_GetStr(buffer.baseAddress, Int32(buffer.count), request.pointee.`in`) == Int32(buffer.count) {}
+        }
+    }
+
+    /// The answer's beginning and body are written here.
+    public var answer: AnswerWriter { AnswerWriter(request: request) }
+}
+
+/// Writes one request's answer. A view of its exchange, valid during the request's turn.
+public struct AnswerWriter {
+    let request: UnsafeMutablePointer<FCGX_Request>
+
+    /// Appends to the answer (CGI form: header lines, an empty line, the body). Buffered until `flush` or 8 KiB.
+    public func write(_ bytes: UnsafeRawBufferPointer) throws {
+        guard let start = bytes.baseAddress, bytes.count > 0 else { return }
+        let written = FCGX_PutStr(start.assumingMemoryBound(to: CChar.self), Int32(bytes.count), request.pointee.out)
+        if written < 0 { throw ClientGone() }
+    }
+
+    public func write(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try write($0) } }
+
+    /// Hands what was written to nginx.
+    public func flush() throws {
+        if FCGX_FFlush(request.pointee.out) != 0 { throw ClientGone() }
+    }
+}
+
+/// A view of a request's FastCGI parameters. Valid during the request's turn.
+public struct Parameters {
+    let environment: FCGX_ParamArray?
+
+    /// The value of a parameter such as `REQUEST_METHOD` or `HTTP_AUTHORIZATION`; nil when absent.
+    public subscript(name: StaticString) -> String? {
+        guard let value = name.withUTF8Buffer({ FCGX_GetParam(UnsafeRawPointer($0.baseAddress!).assumingMemoryBound(to: CChar.self), environment) })
+        else { return nil }
+        return String(cString: value)
+    }
+}

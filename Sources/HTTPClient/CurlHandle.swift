@@ -1,0 +1,234 @@
+import CCurl
+import Glibc
+
+/// One easy handle alone in a multi handle (https://curl.se/libcurl/c/libcurl-multi.html), which keeps its connection between transfers.
+///
+/// curl calls back only inside `perform`; the callbacks park what they got here.
+final class CurlHandle {
+    private let easy: UnsafeMutableRawPointer
+    private let multi: UnsafeMutableRawPointer
+    private let settings: HTTPClientSettings
+    private var headers: HTTPHeaders?
+    /// The extra header's node stands before the shared list.
+    private let extraHeader = UnsafeMutablePointer<curl_slist>.allocate(capacity: 1)
+    private var requestBody = ByteStore()
+    private var isAdded = false
+    private var hasPerformed = false
+    private var result: CURLcode?
+
+    // Parked by the callbacks.
+    fileprivate var body = ByteStore()
+    fileprivate var headerLines: [UInt8] = []
+    fileprivate var status = 0
+    fileprivate var headIsComplete = false
+    fileprivate var isBlocked = false
+    fileprivate var isOversized = false
+    private var hasGivenHead = false
+    private var hasGivenBody = false
+    /// After the last event was given.
+    private(set) var isEnded = false
+
+    init(_ settings: HTTPClientSettings) {
+        globalInit
+        guard let easy = curl_easy_init(), let multi = curl_multi_init() else { fatalError("out of memory") }
+        self.easy = easy
+        self.multi = multi
+        self.settings = settings
+        extraHeader.initialize(to: curl_slist(data: nil, next: nil))
+        curl_shim_multi_set_long(multi, CURLMOPT_MAXCONNECTS, 1)
+        setOptions()
+    }
+
+    deinit {
+        if isAdded { curl_multi_remove_handle(multi, easy) }
+        curl_easy_cleanup(easy)
+        curl_multi_cleanup(multi)
+        free(extraHeader.pointee.data)
+        extraHeader.deallocate()
+    }
+
+    private func setOptions() {
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        curl_shim_set_long(easy, CURLOPT_NOSIGNAL, 1)
+        curl_shim_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
+        curl_shim_set_string(easy, CURLOPT_PROTOCOLS_STR, "http,https")
+        curl_shim_set_string(easy, CURLOPT_NOPROXY, "*")
+        curl_shim_set_long(easy, CURLOPT_FOLLOWLOCATION, 0)
+        curl_shim_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, Int(settings.connectTimeout.roundedUpMilliseconds))
+        curl_shim_set_long(easy, CURLOPT_TCP_NODELAY, 1)
+        curl_shim_set_long(easy, CURLOPT_TCP_KEEPALIVE, 1)
+        curl_shim_set_long(easy, CURLOPT_BUFFERSIZE, 8 * 1024)
+        curl_shim_set_long(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16 * 1024)
+        curl_shim_set_bytes_function(easy, CURLOPT_WRITEFUNCTION, receiveBody)
+        curl_shim_set_pointer(easy, CURLOPT_WRITEDATA, context)
+        curl_shim_set_bytes_function(easy, CURLOPT_HEADERFUNCTION, receiveHeader)
+        curl_shim_set_pointer(easy, CURLOPT_HEADERDATA, context)
+        curl_shim_set_string(easy, CURLOPT_CAINFO, nil)
+        curl_shim_set_string(easy, CURLOPT_CAPATH, nil)
+        curl_shim_set_tls_function(easy, useSharedAuthorities)
+        curl_shim_set_pointer(easy, CURLOPT_SSL_CTX_DATA, context)
+        curl_shim_set_socket_function(easy, openGuardedSocket)
+        curl_shim_set_pointer(easy, CURLOPT_OPENSOCKETDATA, context)
+    }
+
+    func begin(_ request: HTTPRequest) {
+        body.removeAll()
+        headerLines.removeAll(keepingCapacity: true)
+        (status, headIsComplete, isBlocked, isOversized) = (0, false, false, false)
+        (hasGivenHead, hasGivenBody, isEnded, hasPerformed, result) = (false, false, false, false, nil)
+
+        curl_shim_set_string(easy, CURLOPT_URL, request.url)
+        setHeaders(request)
+        setBody(request)
+        curl_multi_add_handle(multi, easy)
+        isAdded = true
+    }
+
+    private func setHeaders(_ request: HTTPRequest) {
+        headers = request.headers
+        free(extraHeader.pointee.data)
+        extraHeader.pointee.data = request.extraHeader.flatMap { strdup($0) }
+        extraHeader.pointee.next = request.headers.list
+        curl_shim_set_list(easy, CURLOPT_HTTPHEADER, extraHeader.pointee.data == nil ? request.headers.list : extraHeader)
+    }
+
+    private func setBody(_ request: HTTPRequest) {
+        switch request.method {
+        case .get:
+            curl_shim_set_long(easy, CURLOPT_HTTPGET, 1)
+        case .post:
+            requestBody.removeAll()
+            request.body.withUnsafeBytes { requestBody.append($0) }
+            curl_shim_set_long(easy, CURLOPT_POST, 1)
+            curl_shim_set_large(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.count))
+            curl_shim_set_pointer(easy, CURLOPT_POSTFIELDS, requestBody.start)
+        }
+    }
+
+    /// Takes the transfer out of the multi handle. curl keeps the connection of an answer that was read to its end and closes any other.
+    func end() {
+        if isAdded { curl_multi_remove_handle(multi, easy) }
+        isAdded = false
+        headers = nil
+        body.shrink()
+        requestBody.shrink()
+    }
+
+    func discardDelivered() {
+        if hasGivenBody { body.removeAll() }
+        hasGivenBody = false
+    }
+
+    /// What the callbacks have parked, in its order.
+    func takeEvent() -> HTTPEvent? {
+        if !hasPerformed { perform() }
+        if headIsComplete && !hasGivenHead {
+            hasGivenHead = true
+            return .head(HTTPHead(status: status, lines: headerLines))
+        }
+        if !body.isEmpty {
+            hasGivenBody = true
+            return .body(body.bytes)
+        }
+        guard let result else { return nil }
+        isEnded = true
+        return result == CURLE_OK ? .finished : .failed(failure(result))
+    }
+
+    /// Waits for the socket, curl's timers or the extra descriptor, then lets curl work.
+    /// - Returns: true when the extra descriptor is readable. (curl reports neither HUP nor ERR for it, but both come with IN.)
+    func wait(milliseconds: Int32, extraDescriptor: Int32?) -> Bool {
+        var extra = curl_waitfd(fd: extraDescriptor ?? -1, events: Int16(CURL_WAIT_POLLIN), revents: 0)
+        curl_multi_poll(multi, &extra, extraDescriptor == nil ? 0 : 1, milliseconds, nil)
+        if extra.revents != 0 { return true }
+        perform()
+        return false
+    }
+
+    private func perform() {
+        hasPerformed = true
+        var running: Int32 = 0
+        let status = curl_multi_perform(multi, &running)
+        if status != CURLM_OK {
+            result = CURLE_OUT_OF_MEMORY
+        } else if running == 0 {
+            var code = CURLE_OK
+            if curl_shim_multi_result(multi, &code) != 0 { result = code }
+        }
+    }
+
+    private func failure(_ code: CURLcode) -> HTTPFailure {
+        let kind: HTTPFailure.Kind =
+            switch code {
+            case _ where isBlocked: .blocked
+            case _ where isOversized: .malformed
+            case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_OPERATION_TIMEDOUT: .cannotConnect
+            case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE: .untrusted
+            case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_SEND_ERROR, CURLE_RECV_ERROR: .lost
+            case CURLE_UNSUPPORTED_PROTOCOL, CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING: .malformed
+            default: .other
+            }
+        return HTTPFailure(kind, String(cString: curl_easy_strerror(code)))
+    }
+
+    fileprivate func receiveHeaderLine(_ line: UnsafeRawBufferPointer) -> Bool {
+        if headIsComplete { return true }  // a trailer
+        if line.starts(with: "HTTP/".utf8) {
+            status = line.split(separator: 32, maxSplits: 2).dropFirst().first.flatMap { Int(String(decoding: $0, as: UTF8.self)) } ?? 0
+            headerLines.removeAll(keepingCapacity: true)
+        } else if line.count <= 2 {
+            headIsComplete = status >= 200
+        } else {
+            headerLines.append(contentsOf: line)
+        }
+        isOversized = headerLines.count > 64 * 1024
+        return !isOversized
+    }
+
+    fileprivate func useAuthorities(of tls: OpaquePointer) { settings.authorities.use(in: tls) }
+
+    /// The address checked here is the one that curl connects to, so a name cannot change its mind in between.
+    fileprivate func openSocket(to address: UnsafeMutablePointer<curl_sockaddr>) -> Int32 {
+        // The address goes on past the end of its declared type, so it must not be copied.
+        guard let offset = MemoryLayout<curl_sockaddr>.offset(of: \.addr) else { return -1 }
+        let target = UnsafeRawPointer(address).advanced(by: offset).assumingMemoryBound(to: sockaddr.self)
+        let wanted = address.pointee
+        guard let ip = IPAddress(target, length: wanted.addrlen), settings.isAllowed(ip) else {
+            isBlocked = true
+            return -1
+        }
+        isBlocked = false
+        return socket(wanted.family, wanted.socktype | Int32(SOCK_CLOEXEC.rawValue), wanted.protocol)
+    }
+}
+
+private let globalInit: Void = { curl_global_init(Int(CURL_GLOBAL_SSL)) }()
+
+private func handle(_ context: UnsafeMutableRawPointer) -> CurlHandle { Unmanaged.fromOpaque(context).takeUnretainedValue() }
+
+private func receiveBody(bytes: UnsafeMutablePointer<CChar>?, size: Int, count: Int, context: UnsafeMutableRawPointer?) -> Int {
+    guard let context else { return 0 }
+    handle(context).body.append(UnsafeRawBufferPointer(start: bytes, count: size * count))
+    return size * count
+}
+
+private func receiveHeader(bytes: UnsafeMutablePointer<CChar>?, size: Int, count: Int, context: UnsafeMutableRawPointer?) -> Int {
+    guard let context else { return 0 }
+    return handle(context).receiveHeaderLine(UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
+}
+
+/// curl would read the system's certificates for each handle: 1 MB and some 20 ms. All handles share one store instead.
+private func useSharedAuthorities(easy: UnsafeMutableRawPointer?, tls: UnsafeMutableRawPointer?, context: UnsafeMutableRawPointer?)
+    -> CURLcode
+{
+    guard let context, let tls else { return CURLE_SSL_CERTPROBLEM }
+    handle(context).useAuthorities(of: OpaquePointer(tls))
+    return CURLE_OK
+}
+
+private func openGuardedSocket(
+    context: UnsafeMutableRawPointer?, purpose: curlsocktype, address: UnsafeMutablePointer<curl_sockaddr>?
+) -> Int32 {
+    guard let context, let address else { return -1 }
+    return handle(context).openSocket(to: address)
+}

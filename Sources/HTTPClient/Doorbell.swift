@@ -1,0 +1,44 @@
+import CCurl
+import Glibc
+
+/// Wakes a thread that waits on descriptors (https://man7.org/linux/man-pages/man2/eventfd.2.html).
+package final class Doorbell: Sendable {
+    private let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+
+    package enum Outcome: Sendable { case rung, descriptorReady, timedOut }
+
+    package init() {}
+    deinit { close(descriptor) }
+
+    package func ring() { eventfd_write(descriptor, 1) }
+
+    /// Takes a ring back, so that the next wait waits for another.
+    package func silence() {
+        var count: eventfd_t = 0
+        eventfd_read(descriptor, &count)
+    }
+
+    /// Waits for a ring, for the other descriptor to be readable or closed, or for the time to pass.
+    package func wait(until instant: ContinuousClock.Instant, orDescriptor other: Int32? = nil) -> Outcome {
+        waitForInput(descriptor, other ?? -1, until: instant)
+    }
+
+    /// Waits for the time to pass; true when the descriptor became readable or closed before.
+    package static func pause(until instant: ContinuousClock.Instant, unless descriptor: Int32?) -> Bool {
+        waitForInput(-1, descriptor ?? -1, until: instant) == .descriptorReady
+    }
+}
+
+private func waitForInput(_ bell: Int32, _ other: Int32, until instant: ContinuousClock.Instant) -> Doorbell.Outcome {
+    let readable = Int16(POLLIN)
+    let peerClosed: Int16 = 0x2000  // POLLRDHUP, which Swift does not import
+    while true {
+        let bells = pollfd(fd: bell, events: readable, revents: 0)
+        var items = (bells, pollfd(fd: other, events: readable | peerClosed, revents: 0))
+        let milliseconds = (instant - .now).roundedUpMilliseconds
+        _ = withUnsafeMutableBytes(of: &items) { poll($0.baseAddress?.assumingMemoryBound(to: pollfd.self), 2, milliseconds) }
+        if items.0.revents != 0 { return .rung }
+        if items.1.revents != 0 { return .descriptorReady }
+        if instant <= .now { return .timedOut }
+    }
+}

@@ -1,0 +1,91 @@
+import JSON
+import OpenAI
+
+/// Rewrites an engine's whole answer to `chat.completion` (02 §2).
+package struct ChatAnswer {
+    package private(set) var usage: TokenUsage
+    /// The first choice's.
+    private(set) var finishReason = "stop"
+    private var json = JSONWriter(capacity: 2048)
+    private var outputBytes = 0
+    private var reasoningBytes = 0
+
+    /// The answer without `x_metadata` and the closing brace, which the caller adds once it has settled.
+    package var bytes: [UInt8] { json.bytes }
+
+    /// - Throws: `MalformedAnswer` when a choice lacks its message or finish reason.
+    package init(rewriting root: JSONElement, as identity: AnswerIdentity, _ chat: ChatRequest) throws {
+        usage = TokenUsage(estimatedInput: 0, outputBytes: 0, reasoningBytes: 0)
+        var identity = identity
+        if let fingerprint = root["system_fingerprint"]?.string { identity.fingerprint = fingerprint }
+        json.raw("{" as StaticString)
+        identity.write(object: "chat.completion", to: &json)
+        json.raw(#","choices":["#)
+        guard let choices = root["choices"], choices.kind == .array else { throw MalformedAnswer() }
+        var count = 0
+        for choice in choices.elements {
+            if count > 0 { json.raw("," as StaticString) }
+            try write(choice, index: choice["index"]?.integer ?? count)
+            count += 1
+        }
+        guard count > 0 else { throw MalformedAnswer() }
+        json.raw(#"],"usage":"#)
+        usage = TokenUsage(root["usage"])
+            ?? TokenUsage(estimatedInput: chat.promptEstimate, outputBytes: outputBytes, reasoningBytes: reasoningBytes)
+        usage.write(to: &json)
+    }
+
+    private mutating func write(_ choice: JSONElement, index: Int) throws {
+        guard let message = choice["message"], message.kind == .object else { throw MalformedAnswer() }
+        guard let reason = choice["finish_reason"]?.string, FinishReason.all.contains(reason) else { throw MalformedAnswer() }
+        if index == 0 { finishReason = reason }
+        json.raw(#"{"index":"#)
+        json.integer(index)
+        json.raw(#","message":{"role":"assistant","content":"#)
+        try text(message["content"])
+        json.raw(#","refusal":"#)
+        try text(message["refusal"])
+        if let reasoning = message["reasoning_content"] ?? message["reasoning"], let text = reasoning.utf8, text.count > 0 {
+            json.raw(#","reasoning_content":"#)
+            json.raw(reasoning.text)
+            reasoningBytes += text.count
+        }
+        if let calls = message["tool_calls"], calls.kind == .array, calls.elements.first(where: { _ in true }) != nil {
+            json.raw(#","tool_calls":["#)
+            for (position, call) in calls.elements.enumerated() {
+                if position > 0 { json.raw("," as StaticString) }
+                try write(call: call)
+            }
+            json.raw("]" as StaticString)
+        }
+        json.raw(#","annotations":"#)
+        if let annotations = message["annotations"], annotations.kind == .array { json.line(annotations) } else { json.raw("[]" as StaticString) }
+        json.raw(#"},"logprobs":"#)
+        json.logprobs(choice["logprobs"])
+        json.raw(#","finish_reason":"#)
+        json.string(reason)
+        json.raw("}" as StaticString)
+    }
+
+    private mutating func text(_ value: JSONElement?) throws {
+        guard let value, !value.isNull else { return json.raw("null" as StaticString) }
+        guard let text = value.utf8 else { throw MalformedAnswer() }
+        outputBytes += text.count
+        json.raw(value.text)
+    }
+
+    private mutating func write(call: JSONElement) throws {
+        guard let function = call["function"], let name = function["name"]?.utf8, let arguments = function["arguments"]?.utf8 else {
+            throw MalformedAnswer()
+        }
+        outputBytes += name.count + arguments.count
+        json.raw(#"{"id":"#)
+        let id = call["id"]?.string
+        json.string(id.flatMap { $0.isEmpty ? nil : $0 } ?? ID<ToolCall>.random().description)
+        json.raw(#","type":"function","function":{"name":"#)
+        json.string(name)
+        json.raw(#","arguments":"#)
+        json.string(arguments)
+        json.raw("}}" as StaticString)
+    }
+}

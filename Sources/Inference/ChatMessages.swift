@@ -1,0 +1,162 @@
+import JSON
+import OpenAI
+
+/// Checks `messages` (02 §1, §2, §6) and measures them.
+struct ChatMessages {
+    /// UTF-8 bytes of all text the model will read.
+    private(set) var textBytes = 0
+    private(set) var hasSystemMessage = false
+
+    private static let roles: [String] = ["system", "developer", "user", "assistant", "tool", "function"]
+    private static let countLimit = 2_048
+    private static let textLimit = 10 << 20
+    private static let imageLimit = 20
+
+    private var images = 0
+    /// Calls of the last assistant message that no tool message has answered yet.
+    private var openCalls: [String] = []
+    private var answeredCalls: Set<String> = []
+
+    init(checking value: JSONElement?) throws {
+        guard let value, !value.isNull else { throw APIError.missing("messages") }
+        guard value.kind == .array else { throw Self.invalid("messages", "'messages' must be an array.") }
+        var index = 0
+        for message in value.elements {
+            guard index < Self.countLimit else { throw Self.invalid("messages", "'messages' has more than \(Self.countLimit) items.") }
+            try check(message, "messages[\(index)]")
+            index += 1
+        }
+        guard index > 0 else { throw Self.invalid("messages", "'messages' must not be empty.") }
+    }
+
+    private static func invalid(_ param: String, _ message: String) -> APIError { APIError(.invalidMessages, message, param: param) }
+
+    private mutating func check(_ message: JSONElement, _ path: String) throws {
+        guard message.kind == .object else { throw Self.invalid(path, "'\(path)' must be an object.") }
+        guard let role = message["role"] else { throw Self.invalid("\(path).role", "'\(path).role' is missing.") }
+        guard let name = role.string, Self.roles.contains(name) else {
+            throw Self.invalid("\(path).role", "'\(path).role' must be one of \(Self.roles.joined(separator: ", ")).")
+        }
+        let content = message["content"]
+        let before = textBytes
+        switch name {
+        case "assistant": try checkAssistant(message, content, path)
+        case "tool": try checkTool(message, content, path)
+        case "function":
+            guard message["name"]?.string != nil else { throw Self.invalid("\(path).name", "'\(path).name' must be a string.") }
+            if let content, !content.isNull { try checkText(content, "\(path).content", parts: ["text"]) }
+        default:
+            if name != "user" { hasSystemMessage = true }
+            try checkCallsAnswered(path)
+            guard let content, !content.isNull else { throw Self.invalid("\(path).content", "'\(path).content' is missing.") }
+            try checkText(content, "\(path).content", parts: name == "user" ? ["text", "image_url", "input_audio", "file"] : ["text"])
+        }
+        if let author = message["name"], !author.isNull, author.string == nil {
+            throw Self.invalid("\(path).name", "'\(path).name' must be a string.")
+        }
+        if textBytes - before > Self.textLimit {
+            throw APIError(.requestTooLarge, "The text of '\(path)' is larger than \(Self.textLimit) bytes.", param: path)
+        }
+    }
+
+    // MARK: Content
+
+    private mutating func checkText(_ content: JSONElement, _ path: String, parts allowed: [String]) throws {
+        if let text = content.utf8 {
+            textBytes += text.count
+            return
+        }
+        guard content.kind == .array else { throw Self.invalid(path, "'\(path)' must be a string or an array of content parts.") }
+        var index = 0
+        for part in content.elements {
+            try checkPart(part, "\(path)[\(index)]", allowed)
+            index += 1
+        }
+        guard index > 0 else { throw Self.invalid(path, "'\(path)' must not be an empty array.") }
+    }
+
+    private mutating func checkPart(_ part: JSONElement, _ path: String, _ allowed: [String]) throws {
+        guard part.kind == .object, let type = part["type"]?.string else {
+            throw Self.invalid(path, "'\(path)' must be an object with a 'type'.")
+        }
+        guard allowed.contains(type) else {
+            throw APIError(.unsupportedContent, "Content of type '\(type.prefix(64))' is not supported here.", param: "\(path).type")
+        }
+        switch type {
+        case "text":
+            guard let text = part["text"]?.utf8 else { throw Self.invalid("\(path).text", "'\(path).text' must be a string.") }
+            textBytes += text.count
+        case "image_url": try checkImage(part, path)
+        case "input_audio":
+            guard part["input_audio"]?["data"]?.string != nil else {
+                throw Self.invalid("\(path).input_audio", "'\(path).input_audio' must have 'data' and 'format'.")
+            }
+        default:
+            throw APIError(.unsupportedContent, "File parts are not supported by this model.", param: "\(path).type")
+        }
+    }
+
+    private mutating func checkImage(_ part: JSONElement, _ path: String) throws {
+        guard let url = part["image_url"]?["url"]?.utf8 else {
+            throw Self.invalid("\(path).image_url", "'\(path).image_url.url' must be a string.")
+        }
+        images += 1
+        guard images <= Self.imageLimit else {
+            throw Self.invalid("\(path).image_url", "A request has at most \(Self.imageLimit) images.")
+        }
+        // Images travel inside the request; the model server is never sent to fetch an address that a client chose.
+        guard url.starts(with: "data:image/".utf8) else {
+            throw APIError(.unsupportedContent, "Images must be given as data URLs.", param: "\(path).image_url.url")
+        }
+    }
+
+    // MARK: Tool calls
+
+    private mutating func checkAssistant(_ message: JSONElement, _ content: JSONElement?, _ path: String) throws {
+        try checkCallsAnswered(path)
+        let calls = message["tool_calls"].flatMap { $0.isNull ? nil : $0 }
+        let hasFunctionCall = message["function_call"].map { !$0.isNull } ?? false
+        if let content, !content.isNull {
+            try checkText(content, "\(path).content", parts: ["text", "refusal"])
+        } else if calls == nil, !hasFunctionCall, message["refusal"]?.string == nil {
+            throw Self.invalid("\(path).content", "'\(path).content' is needed in a message without tool calls.")
+        }
+        guard let calls else { return }
+        guard calls.kind == .array else { throw Self.invalid("\(path).tool_calls", "'\(path).tool_calls' must be an array.") }
+        answeredCalls = []
+        var index = 0
+        for call in calls.elements {
+            let callPath = "\(path).tool_calls[\(index)]"
+            guard let id = call["id"]?.string, !id.isEmpty else { throw Self.invalid("\(callPath).id", "'\(callPath).id' must be a string.") }
+            guard let function = call["function"], let name = function["name"]?.utf8, let arguments = function["arguments"]?.utf8 else {
+                throw Self.invalid("\(callPath).function", "'\(callPath).function' must have the strings 'name' and 'arguments'.")
+            }
+            guard !openCalls.contains(id) else {
+                throw APIError(.invalidToolSequence, "The tool call id '\(id.prefix(64))' stands twice.", param: "\(callPath).id")
+            }
+            textBytes += name.count + arguments.count
+            openCalls.append(id)
+            index += 1
+        }
+    }
+
+    private mutating func checkTool(_ message: JSONElement, _ content: JSONElement?, _ path: String) throws {
+        guard let id = message["tool_call_id"]?.string else {
+            throw Self.invalid("\(path).tool_call_id", "'\(path).tool_call_id' must be a string.")
+        }
+        guard let content, !content.isNull else { throw Self.invalid("\(path).content", "'\(path).content' is missing.") }
+        try checkText(content, "\(path).content", parts: ["text"])
+        guard let open = openCalls.firstIndex(of: id) else {
+            let reason = answeredCalls.contains(id) ? "was answered already" : "is not in the preceding assistant message"
+            throw APIError(.invalidToolSequence, "The tool call '\(id.prefix(64))' \(reason).", param: "\(path).tool_call_id")
+        }
+        openCalls.remove(at: open)
+        answeredCalls.insert(id)
+    }
+
+    /// Before the next turn each call needs its answer.
+    private mutating func checkCallsAnswered(_ path: String) throws {
+        guard let id = openCalls.first else { return }
+        throw APIError(.invalidToolSequence, "The tool call '\(id.prefix(64))' has no answer before '\(path)'.", param: path)
+    }
+}

@@ -1,0 +1,159 @@
+import Catalog
+import JSON
+import OpenAI
+
+/// A checked chat completion request: the members we act on. The rest of the body is passed on as it stands.
+package struct ChatRequest {
+    var isStream = false
+    var includesUsage = false
+    var wantsVendorEvents = false
+    /// How many answers are asked for.
+    package var choices = 1
+    /// What the client asked for, before clamping.
+    package var maxTokens: Int?
+    /// The member that said so: `max_completion_tokens` wins over `max_tokens`.
+    var maxTokensName: StaticString = "max_completion_tokens"
+    package var profile = RoutingProfile.standard
+    var hasTools = false
+    /// Messages and tools together, for estimates.
+    var promptBytes = 0
+    var hasSystemMessage = false
+    /// Members that the body has, of those we may add.
+    var hasTemperature = false
+    var hasTopP = false
+    var hasReasoningEffort = false
+
+    /// `ceil(bytes / 4)`: for rates, clamping and missing usage.
+    package var promptEstimate: Int { (promptBytes + 3) / 4 }
+
+    /// Checks every member listed in 02 §2. The first failure wins, in the order of the body.
+    package init(checking root: JSONElement, defaults: EndpointDefaults) throws {
+        let messages = try ChatMessages(checking: root["messages"])
+        hasSystemMessage = messages.hasSystemMessage
+        promptBytes = messages.textBytes
+        if let tier = defaults.serviceTier.flatMap(RoutingProfile.init(named:)) { profile = tier }
+        var completionTokens: Int?
+        var topLogprobs: Int?
+        var logprobs = false
+        var streamOptions: JSONElement?
+        for member in root.members where !member.value.isNull {
+            let value = member.value
+            switch member.name {
+            case "max_completion_tokens": completionTokens = try Fields.integer(value, "max_completion_tokens", in: 1...Int.max)
+            case "max_tokens": maxTokens = try Fields.integer(value, "max_tokens", in: 1...Int.max)
+            case "temperature":
+                _ = try Fields.number(value, "temperature", in: 0...2)
+                hasTemperature = true
+            case "top_p":
+                _ = try Fields.number(value, "top_p", in: 0...1)
+                hasTopP = true
+            case "n": choices = try Fields.integer(value, "n", in: 1...8)
+            case "stream": isStream = try Fields.bool(value, "stream")
+            case "stream_options": streamOptions = value
+            case "stop": try Self.check(stop: value)
+            case "response_format": try ChatTools.check(responseFormat: value)
+            case "parallel_tool_calls": _ = try Fields.bool(value, "parallel_tool_calls")
+            case "logprobs": logprobs = try Fields.bool(value, "logprobs")
+            case "top_logprobs": topLogprobs = try Fields.integer(value, "top_logprobs", in: 0...20)
+            case "reasoning_effort":
+                _ = try Fields.choice(value, "reasoning_effort", of: ["none", "minimal", "low", "medium", "high", "xhigh", "max"])
+                hasReasoningEffort = true
+            case "prediction": try Self.check(prediction: value)
+            case "frequency_penalty": _ = try Fields.number(value, "frequency_penalty", in: -2...2)
+            case "presence_penalty": _ = try Fields.number(value, "presence_penalty", in: -2...2)
+            case "logit_bias": try Self.check(logitBias: value)
+            case "seed": _ = try Fields.integer(value, "seed", in: Int.min...Int.max)
+            case "user": _ = try Fields.string(value, "user", atMost: 512)
+            case "safety_identifier": _ = try Fields.string(value, "safety_identifier", atMost: 512)
+            case "prompt_cache_key": _ = try Fields.string(value, "prompt_cache_key", atMost: 64)
+            case "metadata": try Self.check(metadata: value)
+            case "store": _ = try Fields.bool(value, "store")
+            case "service_tier":
+                guard let chosen = RoutingProfile(named: try Fields.string(value, "service_tier")) else {
+                    throw APIError.invalid("service_tier", "'service_tier' must be 'auto', 'default', 'priority', 'scale' or 'flex'.")
+                }
+                profile = chosen
+            case "modalities":
+                try Fields.array(value, "modalities")
+                guard value.elements.map(\.string) == ["text"] else {
+                    throw APIError(.unsupportedModality, "'modalities' must be [\"text\"].", param: "modalities")
+                }
+            case "audio": throw APIError(.unsupportedModality, "Audio answers are not supported.", param: "audio")
+            case "functions", "function_call", "web_search_options", "x_conversation", "x_memory", "x_tools", "x_approvals":
+                // What switches a feature off asks for nothing that is missing.
+                if value.bool == false || (value.kind == .array && value.elements.first { _ in true } == nil) { continue }
+                throw APIError(.unsupportedParameter, "'\(member.name)' is not supported by this endpoint.", param: member.name.description)
+            case "tools":
+                hasTools = value.elements.first { _ in true } != nil
+                promptBytes += value.text.count
+            default: break
+            }
+        }
+        _ = try ChatTools(tools: root["tools"], choice: root["tool_choice"])
+        if let completionTokens { maxTokens = completionTokens } else { maxTokensName = "max_tokens" }
+        if topLogprobs != nil, !logprobs {
+            throw APIError(.unsupportedCombination, "'top_logprobs' needs 'logprobs': true.", param: "top_logprobs")
+        }
+        if let streamOptions { try read(streamOptions: streamOptions) }
+    }
+
+    private mutating func read(streamOptions: JSONElement) throws {
+        guard isStream else {
+            throw APIError(.unsupportedCombination, "'stream_options' needs 'stream': true.", param: "stream_options")
+        }
+        try Fields.object(streamOptions, "stream_options")
+        for option in streamOptions.members where !option.value.isNull {
+            switch option.name {
+            case "include_usage": includesUsage = try Fields.bool(option.value, "stream_options.include_usage")
+            case "include_obfuscation": _ = try Fields.bool(option.value, "stream_options.include_obfuscation")
+            case "x_events": wantsVendorEvents = try Fields.bool(option.value, "stream_options.x_events")
+            default: break
+            }
+        }
+    }
+
+    private static func check(stop: JSONElement) throws {
+        func check(_ value: JSONElement, _ name: String) throws {
+            let text = try Fields.string(value, name, atMost: 256)
+            if text.isEmpty { throw APIError.invalid(name, "'\(name)' must not be empty.") }
+        }
+        guard stop.kind == .array else { return try check(stop, "stop") }
+        let stops = Array(stop.elements)
+        guard (1...4).contains(stops.count) else { throw APIError.invalid("stop", "'stop' must have 1 to 4 strings.") }
+        for (index, value) in stops.enumerated() { try check(value, "stop[\(index)]") }
+    }
+
+    private static func check(prediction: JSONElement) throws {
+        try Fields.object(prediction, "prediction")
+        guard prediction["type"]?.string == "content" else { throw APIError.invalid("prediction.type", "'prediction.type' must be 'content'.") }
+        guard let content = prediction["content"], content.kind == .string || content.kind == .array else {
+            throw APIError.invalid("prediction.content", "'prediction.content' must be a string or an array of text parts.")
+        }
+    }
+
+    private static func check(logitBias: JSONElement) throws {
+        try Fields.object(logitBias, "logit_bias")
+        var count = 0
+        for bias in logitBias.members {
+            count += 1
+            guard count <= 1_024 else { throw APIError.invalid("logit_bias", "'logit_bias' has more than 1024 entries.") }
+            guard let token = Int(bias.name.description), token >= 0 else {
+                throw APIError.invalid("logit_bias", "The names in 'logit_bias' must be token ids.")
+            }
+            _ = try Fields.number(bias.value, "logit_bias.\(token)", in: -100...100)
+        }
+    }
+
+    private static func check(metadata: JSONElement) throws {
+        func invalid(_ message: String) -> APIError { APIError(.invalidMetadata, message, param: "metadata") }
+        guard metadata.kind == .object else { throw invalid("'metadata' must be an object of strings.") }
+        var count = 0
+        for pair in metadata.members {
+            count += 1
+            guard count <= 16 else { throw invalid("'metadata' has at most 16 pairs.") }
+            guard (1...64).contains(pair.name.description.unicodeScalars.count) else { throw invalid("A key in 'metadata' has 1 to 64 characters.") }
+            guard let value = pair.value.string else { throw invalid("The values in 'metadata' must be strings.") }
+            guard value.unicodeScalars.count <= 512 else { throw invalid("A value in 'metadata' has at most 512 characters.") }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+import Billing
+import FastCGI
+import JSON
+import OpenAI
+import Server
+
+/// One accepted chat completion, from dispatch to settlement. It belongs to the thread of its request.
+struct ChatRun {
+    let chat: ChatRequest
+    let upstreamBody: [UInt8]
+    let clamps: [UpstreamBody.Clamp]
+    let identity: AnswerIdentity
+    let readings: LimitReadings
+    let settlement: Settlement
+    let upstream: any Upstream
+    let vendorEvents: Bool
+    let context: Context
+
+    /// A silent stream shows that it lives.
+    private static let keepAliveInterval = Duration.seconds(15)
+    /// No stream lasts longer.
+    private static let hardStop = Duration.seconds(4 * 3600)
+
+    private var timeScale: Double { context.services.timeScale }
+    private var requestTimeout: Duration { settlement.endpoint.effectiveLimits.requestTimeout }
+
+    private func dispatch() -> any UpstreamCall {
+        upstream.send(
+            UpstreamRequest(
+                path: "chat/completions", body: upstreamBody, isStream: chat.isStream, requestID: context.requestID,
+                deadline: context.start + requestTimeout * timeScale, queueWait: settlement.endpoint.tier.queueWait * timeScale,
+                clientDescriptor: context.clientDescriptor))
+    }
+
+    // MARK: Whole answers
+
+    func answer() throws -> Response {
+        let call = dispatch()
+        do {
+            let answer = try receiveAnswer(call)
+            let event = try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), nil, call)
+            var json = JSONWriter(capacity: answer.bytes.count + 1024)
+            json.raw(answer.bytes)
+            if vendorEvents {
+                json.raw(#","x_metadata":{"#)
+                metadata(event, answer.usage).write(to: &json)
+                json.raw("}" as StaticString)
+            }
+            json.raw("}" as StaticString)
+            return .json(json.bytes, headers: headers(call))
+        } catch let error as SettlementFailed {
+            throw withLimits(error)
+        } catch {
+            call.cancel()
+            try settleFailure(error, usage: nil, isBegun: false, nil, call)
+            throw withLimits(error)
+        }
+    }
+
+    private func receiveAnswer(_ call: any UpstreamCall) throws -> ChatAnswer {
+        var answer: ChatAnswer?
+        let deadline = context.start + requestTimeout * timeScale
+        while true {
+            switch call.next(until: deadline) {
+            case .frame(let body):
+                do {
+                    answer = try context.services.parser.parse(body) { try ChatAnswer(rewriting: $0, as: identity, chat) }
+                } catch is MalformedAnswer, is JSONError {
+                    throw Self.invalidUpstream
+                }
+            case .finished:
+                guard let answer else { throw Self.invalidUpstream }
+                return answer
+            case .fault(let fault): throw fault
+            case .clientGone: throw ClientGone()
+            case .silence: throw Self.timeout
+            }
+        }
+    }
+
+    // MARK: Streams
+
+    func stream(to client: ResponseStream) throws {
+        let call = dispatch()
+        var grammar = ChatStreamGrammar(identity, chat, vendorEvents: vendorEvents)
+        var firstToken: Duration?
+        let end: [UInt8]
+        do {
+            try relay(call, to: client, &grammar, &firstToken)
+            end = try settledEnd(&grammar, firstToken, call)
+        } catch let error as SettlementFailed {
+            try fail(client, error)
+        } catch {
+            call.cancel()
+            let hasOutput = grammar.outputBytes + grammar.reasoningBytes > 0
+            try settleFailure(error, usage: firstToken != nil || hasOutput ? grammar.usage : nil, isBegun: client.hasBegun, firstToken, call)
+            try fail(client, error)
+        }
+        try client.send(end)
+    }
+
+    /// Settles, and gives the last frames: usage, metadata, `[DONE]`.
+    private func settledEnd(_ grammar: inout ChatStreamGrammar, _ firstToken: Duration?, _ call: any UpstreamCall) throws -> [UInt8] {
+        let usage = grammar.usage
+        let event = try settle(Outcome(finishReason: grammar.finishReason, usage: usage), firstToken, call)
+        var end = grammar.usageChunk()
+        if vendorEvents {
+            end += grammar.vendorEvent("x_chat.metadata") { json in
+                json.raw("," as StaticString)
+                metadata(event, usage).write(to: &json)
+            }
+        }
+        return end + ChatStreamGrammar.done
+    }
+
+    /// Passes chunks on until every choice has ended and the engine is done.
+    private func relay(
+        _ call: any UpstreamCall, to client: ResponseStream, _ grammar: inout ChatStreamGrammar, _ firstToken: inout Duration?
+    ) throws {
+        let idle = settlement.endpoint.tier.idleStreamTimeout * timeScale
+        let keepAlive = Self.keepAliveInterval * timeScale
+        let last = context.start + Self.hardStop * timeScale
+        var idleEnd: ContinuousClock.Instant?
+        var nextComment = ContinuousClock.now + keepAlive
+        while true {
+            switch call.next(until: min(nextComment, idleEnd ?? nextComment, last)) {
+            case .frame(let chunk):
+                let frames: [UInt8]
+                do {
+                    frames = try context.services.parser.parse(chunk) { try grammar.receive($0) }
+                } catch is MalformedAnswer, is JSONError {
+                    throw Self.invalidUpstream
+                }
+                let now = ContinuousClock.now
+                idleEnd = now + idle
+                guard !frames.isEmpty else { continue }
+                if firstToken == nil {
+                    firstToken = now - context.start
+                    client.headers += headers(call)
+                }
+                try client.send(frames)
+                nextComment = now + keepAlive
+            case .finished:
+                guard grammar.isComplete else { throw Self.interrupted }
+                return
+            case .fault(let fault): throw fault
+            case .clientGone: throw ClientGone()
+            case .silence:
+                let now = ContinuousClock.now
+                if now >= last { throw Self.interrupted }
+                if let idleEnd, now >= idleEnd {
+                    throw APIError(.streamIdleTimeout, "The model produced nothing for too long.")
+                }
+                if now >= nextComment {
+                    if !client.hasBegun { client.headers += headers(call) }
+                    try client.send(ChatStreamGrammar.keepAlive)
+                    nextComment = now + keepAlive
+                }
+            }
+        }
+    }
+
+    /// Before the first byte a failure is an ordinary error answer; after it, an error frame, and never `[DONE]`.
+    private func fail(_ client: ResponseStream, _ error: any Error) throws -> Never {
+        if client.hasBegun, !(error is ClientGone) {
+            let frame = Array("data: ".utf8) + ErrorRendering.envelope(Self.inStream(error), requestID: context.requestID) + Array("\n\n".utf8)
+            try client.send(frame)
+        }
+        throw withLimits(error)
+    }
+
+    /// Only stream codes travel inside streams.
+    private static func inStream(_ error: any Error) -> APIError {
+        let error = ErrorRendering.apiError(error)
+        return error.code.number >= 60_000 ? error : APIError(.streamError, error.message)
+    }
+
+    // MARK: Settlement
+
+    private func settle(_ outcome: Outcome, _ firstToken: Duration?, _ call: any UpstreamCall) throws -> UsageEvent {
+        context.log.workerID = call.workerID
+        context.log.timeToFirstByte = firstToken
+        context.log.inputTokens = outcome.usage?.input
+        context.log.outputTokens = outcome.usage?.output
+        context.log.errorCode = outcome.error
+        do {
+            return try settlement.settle(outcome, timeToFirstToken: firstToken, call: call)
+        } catch {
+            context.services.logger.error("settlement failed", metadata: ["request_id": "\(context.requestID)", "error": "\(error)"])
+            throw SettlementFailed()
+        }
+    }
+
+    private func settleFailure(
+        _ error: any Error, usage: TokenUsage?, isBegun: Bool, _ firstToken: Duration?, _ call: any UpstreamCall
+    ) throws {
+        var outcome = Outcome(usage: usage)
+        if error is ClientGone {
+            outcome.status = ErrorCode.clientClosedRequest.status
+            outcome.error = .clientClosedRequest
+        } else {
+            outcome.error = isBegun ? Self.inStream(error).code : ErrorRendering.apiError(error).code
+            outcome.status = isBegun ? 200 : outcome.error?.status ?? 500
+        }
+        _ = try settle(outcome, firstToken, call)
+    }
+
+    // MARK: Words and headers
+
+    private func headers(_ call: any UpstreamCall) -> [(name: String, value: String)] {
+        InferenceHeaders.routing(settlement.endpoint, call) + InferenceHeaders.limits(readings) + InferenceHeaders.clamps(clamps)
+    }
+
+    private func withLimits(_ error: any Error) -> any Error {
+        if error is ClientGone { return error }
+        var apiError = ErrorRendering.apiError(error)
+        apiError.headers += InferenceHeaders.limits(readings)
+        return apiError
+    }
+
+    private func metadata(_ event: UsageEvent, _ usage: TokenUsage) -> VendorMetadata {
+        VendorMetadata(settlement: settlement, event: event, clamps: clamps, isUsageEstimated: usage.isEstimated)
+    }
+
+    private static let invalidUpstream = APIError(.upstreamInvalidResponse, "The model server gave an invalid answer.")
+    private static let interrupted = APIError(.streamInterrupted, "The model's answer broke off.")
+    private static let timeout = APIError(.gatewayTimeout, "The model did not answer in time.")
+}
+
+/// The usage row could not be made durable, so the answer must not look complete.
+struct SettlementFailed: APIErrorConvertible {
+    var apiError: APIError { .unavailable() }
+}
+
+extension Duration {
+    static func * (duration: Duration, scale: Double) -> Duration {
+        scale == 1 ? duration : .nanoseconds(Int64(Double(duration.microseconds) * scale * 1000))
+    }
+}

@@ -1,0 +1,250 @@
+import JSON
+import OpenAI
+
+/// Turns an engine's chunks into the stream of 02 §3. Pure: chunks in, bytes out.
+///
+/// Every choice begins with its role, ends with one empty delta that carries the finish reason, and has its text between.
+package struct ChatStreamGrammar {
+    private let identity: AnswerIdentity
+    private let chat: ChatRequest
+    private let vendorEvents: Bool
+    /// `data: {"id":…,"choices":[`, the same in every chunk.
+    private var prefix: [UInt8] = []
+    /// `]}` or `],"usage":null}`
+    private let suffix: StaticString
+    private var choices: [Choice]
+    private var hasBegun = false
+    private var sequence = 0
+
+    private(set) var outputBytes = 0
+    private(set) var reasoningBytes = 0
+    private(set) var reportedUsage: TokenUsage?
+
+    private struct Choice {
+        var finishReason: String?
+        var annotations: [UInt8] = []
+        /// Tool calls whose first piece has been sent.
+        var openedCalls: Set<Int> = []
+        var hasReasoning = false
+    }
+
+    package init(_ identity: AnswerIdentity, _ chat: ChatRequest, vendorEvents: Bool) {
+        self.identity = identity
+        self.chat = chat
+        self.vendorEvents = vendorEvents
+        suffix = chat.includesUsage ? "],\"usage\":null}\n\n" : "]}\n\n"
+        choices = Array(repeating: Choice(), count: chat.choices)
+    }
+
+    /// True when every choice has had its finish reason.
+    package var isComplete: Bool { choices.allSatisfy { $0.finishReason != nil } }
+    /// The first choice's, once it has ended.
+    package var finishReason: String? { choices[0].finishReason }
+
+    package var usage: TokenUsage {
+        reportedUsage ?? TokenUsage(estimatedInput: chat.promptEstimate, outputBytes: outputBytes, reasoningBytes: reasoningBytes)
+    }
+
+    /// The frames that one chunk of the engine becomes; often one, sometimes none.
+    /// - Throws: `MalformedAnswer`; nothing of the chunk must be sent then.
+    package mutating func receive(_ root: JSONElement) throws -> [UInt8] {
+        guard root.kind == .object, root["error"].map(\.isNull) ?? true else { throw MalformedAnswer() }
+        if let usage = TokenUsage(root["usage"]) { reportedUsage = usage }
+        guard let list = root["choices"], list.kind == .array else { throw MalformedAnswer() }
+        var json = JSONWriter(capacity: 512)
+        for choice in list.elements {
+            if !hasBegun { begin(root, &json) }
+            try receive(choice: choice, &json)
+        }
+        return json.bytes
+    }
+
+    /// The usage chunk, for clients that asked for it.
+    package func usageChunk() -> [UInt8] {
+        guard chat.includesUsage else { return [] }
+        var json = JSONWriter(capacity: 512)
+        json.raw(prefix)
+        json.raw(#"],"usage":"#)
+        usage.write(to: &json)
+        json.raw("}\n\n" as StaticString)
+        return json.bytes
+    }
+
+    static let done = Array("data: [DONE]\n\n".utf8)
+    static let keepAlive = Array(": keep-alive\n\n".utf8)
+
+    /// An event of our own, sent only after opt-in (02 §4). `choices:[]` lets SDK stream helpers pass over it.
+    mutating func vendorEvent(_ name: StaticString, _ payload: (inout JSONWriter) -> Void) -> [UInt8] {
+        var json = JSONWriter(capacity: 256)
+        json.raw("event: " as StaticString)
+        json.raw(name)
+        json.raw("\ndata: {\"type\":\"")
+        json.raw(name)
+        json.raw(#"","id":"#)
+        json.string(identity.id)
+        json.raw(#","seq":"#)
+        json.integer(sequence)
+        json.raw(#","choices":[]"#)
+        sequence += 1
+        payload(&json)
+        json.raw("}\n\n" as StaticString)
+        return json.bytes
+    }
+
+    // MARK: Chunks
+
+    private mutating func begin(_ root: JSONElement, _ json: inout JSONWriter) {
+        var identity = identity
+        if let fingerprint = root["system_fingerprint"]?.string { identity.fingerprint = fingerprint }
+        var head = JSONWriter(capacity: 256)
+        head.raw("data: {" as StaticString)
+        identity.write(object: "chat.completion.chunk", to: &head)
+        head.raw(#","choices":["#)
+        prefix = head.bytes
+        hasBegun = true
+        for index in choices.indices {
+            chunk(index, logprobs: nil, &json) { $0.raw(#"{"role":"assistant","content":""}"#) }
+        }
+    }
+
+    private func chunk(
+        _ index: Int, logprobs: JSONElement?, finishReason: String? = nil, _ json: inout JSONWriter, _ delta: (inout JSONWriter) -> Void
+    ) {
+        json.raw(prefix)
+        json.raw(#"{"index":"#)
+        json.integer(index)
+        json.raw(#","delta":"#)
+        delta(&json)
+        json.raw(#","logprobs":"#)
+        json.logprobs(logprobs)
+        json.raw(#","finish_reason":"#)
+        json.string(finishReason)
+        json.raw("}" as StaticString)
+        json.raw(suffix)
+    }
+
+    private mutating func receive(choice: JSONElement, _ json: inout JSONWriter) throws {
+        let index = choice["index"]?.integer ?? 0
+        guard choices.indices.contains(index) else { throw MalformedAnswer() }
+        // An engine that goes on after the end of a choice has nothing to say that a client could place.
+        guard choices[index].finishReason == nil else { return }
+        if let delta = choice["delta"], !delta.isNull {
+            guard delta.kind == .object else { throw MalformedAnswer() }
+            try receive(delta: delta, index, logprobs: choice["logprobs"], &json)
+        }
+        guard let reason = choice["finish_reason"], !reason.isNull else { return }
+        guard let name = reason.string, FinishReason.all.contains(name) else { throw MalformedAnswer() }
+        finish(index, name, &json)
+    }
+
+    private mutating func receive(delta: JSONElement, _ index: Int, logprobs: JSONElement?, _ json: inout JSONWriter) throws {
+        var logprobs = logprobs
+        for member in delta.members where !member.value.isNull {
+            let value = member.value
+            switch member.name {
+            case "content", "refusal":
+                guard let text = value.utf8 else { throw MalformedAnswer() }
+                if text.isEmpty { continue }
+                outputBytes += text.count
+                endReasoning(index, &json)
+                let isContent = member.name == "content"
+                chunk(index, logprobs: logprobs, &json) { writer in
+                    writer.raw(isContent ? #"{"content":"# as StaticString : #"{"refusal":"# as StaticString)
+                    writer.raw(value.text)
+                    writer.raw("}" as StaticString)
+                }
+                logprobs = nil
+            case "reasoning_content", "reasoning":
+                guard let text = value.utf8 else { throw MalformedAnswer() }
+                if text.isEmpty { continue }
+                reasoningBytes += text.count
+                reasoning(value, index, &json)
+            case "tool_calls":
+                guard value.kind == .array else { throw MalformedAnswer() }
+                endReasoning(index, &json)
+                for (position, call) in value.elements.enumerated() { try receive(call: call, position, index, &json) }
+            case "annotations":
+                guard value.kind == .array else { throw MalformedAnswer() }
+                for annotation in value.elements {
+                    if !choices[index].annotations.isEmpty { choices[index].annotations.append(UInt8(ascii: ",")) }
+                    var line = JSONWriter(capacity: 128)
+                    line.line(annotation)
+                    choices[index].annotations += line.bytes
+                }
+            default: continue
+            }
+        }
+    }
+
+    private mutating func reasoning(_ value: JSONElement, _ index: Int, _ json: inout JSONWriter) {
+        choices[index].hasReasoning = true
+        guard vendorEvents else {
+            return chunk(index, logprobs: nil, &json) { writer in
+                writer.raw(#"{"reasoning_content":"#)
+                writer.raw(value.text)
+                writer.raw("}" as StaticString)
+            }
+        }
+        json.raw(
+            vendorEvent("x_chat.reasoning") { writer in
+                writer.raw(#","index":"#)
+                writer.integer(index)
+                writer.raw(#","delta":"#)
+                writer.raw(value.text)
+            })
+    }
+
+    /// Says once that the thoughts of a choice are complete.
+    private mutating func endReasoning(_ index: Int, _ json: inout JSONWriter) {
+        guard vendorEvents, choices[index].hasReasoning else { return }
+        choices[index].hasReasoning = false
+        json.raw(
+            vendorEvent("x_chat.reasoning") { writer in
+                writer.raw(#","index":"#)
+                writer.integer(index)
+                writer.raw(#","delta":"","done":true"#)
+            })
+    }
+
+    /// The first piece of a call carries id, type and name; the others only arguments.
+    private mutating func receive(call: JSONElement, _ position: Int, _ index: Int, _ json: inout JSONWriter) throws {
+        guard call.kind == .object else { throw MalformedAnswer() }
+        let number = call["index"]?.integer ?? position
+        let function = call["function"]
+        let arguments = function?["arguments"]?.utf8
+        let isFirst = choices[index].openedCalls.insert(number).inserted
+        let name = function?["name"]?.utf8
+        if isFirst, name == nil { throw MalformedAnswer() }
+        outputBytes += (arguments?.count ?? 0) + (isFirst ? name?.count ?? 0 : 0)
+        let given = call["id"]?.string
+        chunk(index, logprobs: nil, &json) { writer in
+            writer.raw(#"{"tool_calls":[{"index":"#)
+            writer.integer(number)
+            if isFirst, let name {
+                writer.raw(#","id":"#)
+                writer.string(given.flatMap { $0.isEmpty ? nil : $0 } ?? ID<ToolCall>.random().description)
+                writer.raw(#","type":"function","function":{"name":"#)
+                writer.string(name)
+                writer.raw(#","arguments":"#)
+            } else {
+                writer.raw(#","function":{"arguments":"#)
+            }
+            if let arguments { writer.string(arguments) } else { writer.raw(#""""#) }
+            writer.raw("}}]}" as StaticString)
+        }
+    }
+
+    private mutating func finish(_ index: Int, _ reason: String, _ json: inout JSONWriter) {
+        endReasoning(index, &json)
+        let annotations = choices[index].annotations
+        if !annotations.isEmpty {
+            chunk(index, logprobs: nil, &json) { writer in
+                writer.raw(#"{"annotations":["#)
+                writer.raw(annotations)
+                writer.raw("]}" as StaticString)
+            }
+        }
+        choices[index].finishReason = reason
+        chunk(index, logprobs: nil, finishReason: reason, &json) { $0.raw("{}" as StaticString) }
+    }
+}

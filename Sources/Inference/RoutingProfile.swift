@@ -1,0 +1,27 @@
+import JSON
+import OpenAI
+
+/// What `service_tier` chooses inside the endpoint's tier: the echoed name and the price factor (05 §8).
+public struct RoutingProfile: Sendable, Equatable {
+    public let name: String
+    /// 10,000 = the tier's price.
+    public let multiplierBasisPoints: Int
+
+    public static let standard = RoutingProfile(name: "default", multiplierBasisPoints: 10_000)
+
+    /// - Returns: nil for a value that is not in the table.
+    public init?(named value: String) {
+        switch value {
+        case "auto", "default": self = .standard
+        case "priority", "fast", "latency": self.init(name: "priority", multiplierBasisPoints: 15_000)
+        case "scale", "throughput": self.init(name: "scale", multiplierBasisPoints: 10_000)
+        case "flex", "cost": self.init(name: "flex", multiplierBasisPoints: 7_500)
+        default: return nil
+        }
+    }
+
+    private init(name: String, multiplierBasisPoints: Int) {
+        self.name = name
+        self.multiplierBasisPoints = multiplierBasisPoints
+    }
+}

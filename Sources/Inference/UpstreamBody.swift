@@ -1,0 +1,99 @@
+import Catalog
+import JSON
+import OpenAI
+
+/// Makes the body an upstream gets out of the body a client sent: members are kept, replaced, dropped or added as text.
+package struct UpstreamBody {
+    /// Lowered limits by member name, as shown in `X-Xerotier-Clamped`.
+    package private(set) var clamps: [Clamp] = []
+
+    package struct Clamp: Equatable {
+        var name: String
+        var from: Int
+        var to: Int
+        /// `max_tokens=4096->1024`
+        package var description: String { "\(name)=\(from)->\(to)" }
+    }
+
+    /// Dropped: the router sets them (02 §1).
+    private static let blocked: Set<String> = ["cache_salt", "kv_transfer_params", "lora_request", "priority", "request_id"]
+    /// Dropped: they are for us.
+    private static let ours: Set<String> = ["store", "metadata", "service_tier"]
+
+    private var json = JSONWriter(capacity: 4096)
+    private var isFirst = true
+
+    package var bytes: [UInt8] { json.bytes }
+
+    package init(of root: JSONElement, _ chat: ChatRequest, for endpoint: EndpointRecord) throws {
+        let limit = try Self.tokenLimit(chat, endpoint)
+        json.raw("{" as StaticString)
+        for member in root.members {
+            let name = member.name.description
+            switch name {
+            case "model", "stream_options", "max_tokens", "max_completion_tokens": continue
+            case "messages" where !chat.hasSystemMessage && endpoint.defaults.systemPrompt != nil:
+                messages(member.value, after: endpoint.defaults.systemPrompt ?? "")
+            case "temperature" where member.value.isNull, "top_p" where member.value.isNull, "reasoning_effort" where member.value.isNull: continue
+            default:
+                if Self.blocked.contains(name) || Self.ours.contains(name) || name.hasPrefix(Vendor.memberPrefix) { continue }
+                begin(name)
+                json.raw(member.value.text)
+            }
+        }
+        begin("model")
+        json.string(endpoint.upstream.model ?? endpoint.modelName)
+        if let asked = chat.maxTokens ?? limit {
+            let sent = min(asked, limit ?? asked)
+            let name = chat.maxTokens == nil ? "max_tokens" : "\(chat.maxTokensName)"
+            if sent < asked { clamps.append(Clamp(name: name, from: asked, to: sent)) }
+            begin(name)
+            json.integer(sent)
+        }
+        if !chat.hasTemperature {
+            begin("temperature")
+            json.number(endpoint.defaults.temperature ?? 0.7)
+        }
+        if !chat.hasTopP {
+            begin("top_p")
+            json.number(endpoint.defaults.topP ?? 0.9)
+        }
+        if !chat.hasReasoningEffort, let effort = endpoint.defaults.reasoningEffort {
+            begin("reasoning_effort")
+            json.string(effort)
+        }
+        if chat.isStream {
+            begin("stream_options")
+            json.raw(#"{"include_usage":true}"#)
+        }
+        json.raw("}" as StaticString)
+    }
+
+    /// The most tokens an answer may have: what the context leaves, and the endpoint's cap (04 §10). nil = not known here.
+    private static func tokenLimit(_ chat: ChatRequest, _ endpoint: EndpointRecord) throws -> Int? {
+        if let most = endpoint.limits.maxPromptTokens, chat.promptEstimate > most {
+            throw APIError(.contextLengthExceeded, "The prompt is longer than this endpoint's limit of \(most) tokens.", param: "messages")
+        }
+        var limit = endpoint.limits.maxTokens
+        // Without a limit of the client the engine itself fills the context; its own count of the prompt is the right one.
+        if let context = endpoint.contextLength, chat.maxTokens != nil {
+            limit = min(limit ?? .max, max(1, context - chat.promptEstimate))
+        }
+        return limit
+    }
+
+    private mutating func begin(_ name: String) {
+        if !isFirst { json.raw("," as StaticString) }
+        isFirst = false
+        json.string(name)
+        json.raw(":" as StaticString)
+    }
+
+    private mutating func messages(_ value: JSONElement, after systemPrompt: String) {
+        begin("messages")
+        json.raw(#"[{"role":"system","content":"#)
+        json.string(systemPrompt)
+        json.raw("}," as StaticString)
+        json.raw(UnsafeRawBufferPointer(rebasing: value.text.dropFirst()))
+    }
+}

@@ -1,0 +1,43 @@
+import Catalog
+import OpenAI
+import Synchronization
+
+/// Gives the upstream of an endpoint: one for each generation of its settings, with its connections, queue and health.
+///
+/// A changed endpoint gets a new one; the old one goes when its last call has ended.
+public final class UpstreamPool: Sendable {
+    private let settings: HTTPUpstreamSettings
+    private let health: UpstreamHealth
+    private let placesPerProcess: @Sendable (EndpointRecord) -> Int
+    private let state = Mutex<[ID<Endpoint>: Entry]>([:])
+
+    private struct Entry {
+        let generation: Int64
+        let settings: UpstreamSettings
+        let upstream: HTTPUpstream
+        var lastUse: ContinuousClock.Instant
+    }
+
+    /// - Parameter placesPerProcess: this process' share of the endpoint's `max_concurrent`.
+    public init(
+        settings: HTTPUpstreamSettings, health: UpstreamHealth, placesPerProcess: @escaping @Sendable (EndpointRecord) -> Int
+    ) {
+        self.settings = settings
+        self.health = health
+        self.placesPerProcess = placesPerProcess
+    }
+
+    public func upstream(of endpoint: EndpointRecord) -> any Upstream {
+        state.withLock { entries in
+            if let known = entries[endpoint.id], known.generation == endpoint.generation, known.settings == endpoint.upstream {
+                entries[endpoint.id]?.lastUse = .now
+                return known.upstream
+            }
+            let now = ContinuousClock.now
+            entries = entries.filter { now - $0.value.lastUse < .seconds(600) }
+            let upstream = HTTPUpstream(endpoint, places: max(1, placesPerProcess(endpoint)), settings: settings, health: health)
+            entries[endpoint.id] = Entry(generation: endpoint.generation, settings: endpoint.upstream, upstream: upstream, lastUse: now)
+            return upstream
+        }
+    }
+}

@@ -1,0 +1,79 @@
+import OpenAI
+import Synchronization
+
+/// Counters, gauges and histograms of a process, in Prometheus' text format
+/// (https://prometheus.io/docs/instrumenting/exposition_formats/).
+public final class Metrics: Sendable {
+    private struct Series: Hashable { var name: String; var labels: String }
+
+    private struct Histogram {
+        static let bounds: [Double] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+        var counts = [Int](repeating: 0, count: bounds.count + 1)
+        var sum = 0.0
+
+        mutating func add(_ value: Double) {
+            counts[Self.bounds.firstIndex { value <= $0 } ?? Self.bounds.count] += 1
+            sum += value
+        }
+    }
+
+    private struct State {
+        var counters: [Series: Int] = [:]
+        var histograms: [Series: Histogram] = [:]
+        var gauges: [(name: String, read: @Sendable () -> Double)] = []
+    }
+
+    private let state = Mutex(State())
+
+    public init() {}
+
+    /// - Parameter labels: as in the text format, such as `code="200"`; empty for none.
+    public func count(_ name: String, _ labels: String = "", by amount: Int = 1) {
+        state.withLock { $0.counters[Series(name: name, labels: labels), default: 0] += amount }
+    }
+
+    public func observe(_ name: String, _ labels: String = "", seconds: Double) {
+        state.withLock { $0.histograms[Series(name: name, labels: labels), default: Histogram()].add(seconds) }
+    }
+
+    /// A value that is read when somebody asks for it. Names ending in `_total` are shown as counters.
+    public func gauge(_ name: String, _ read: @escaping @Sendable () -> Double) {
+        state.withLock { $0.gauges.append((name, read)) }
+    }
+
+    /// The whole exposition.
+    public func render() -> String {
+        let state = state.withLock { $0 }
+        var text = ""
+        func type(_ name: String, _ kind: String) { text += "# TYPE \(Vendor.metricPrefix)\(name) \(kind)\n" }
+        for (name, group) in Dictionary(grouping: state.counters, by: \.key.name).sorted(by: { $0.key < $1.key }) {
+            type(name, "counter")
+            for (series, value) in group.sorted(by: { $0.key.labels < $1.key.labels }) { text += Self.line(series, value) }
+        }
+        for gauge in state.gauges {
+            type(gauge.name, gauge.name.hasSuffix("_total") ? "counter" : "gauge")
+            text += "\(Vendor.metricPrefix)\(gauge.name) \(gauge.read())\n"
+        }
+        for (name, group) in Dictionary(grouping: state.histograms, by: \.key.name).sorted(by: { $0.key < $1.key }) {
+            type(name, "histogram")
+            for (series, histogram) in group.sorted(by: { $0.key.labels < $1.key.labels }) { text += Self.lines(series, histogram) }
+        }
+        return text
+    }
+
+    private static func line(_ series: Series, suffix: String = "", _ value: Int) -> String {
+        "\(Vendor.metricPrefix)\(series.name)\(suffix)\(series.labels.isEmpty ? "" : "{\(series.labels)}") \(value)\n"
+    }
+
+    private static func lines(_ series: Series, _ histogram: Histogram) -> String {
+        var text = ""
+        var total = 0
+        let separator = series.labels.isEmpty ? "" : ","
+        for (bound, count) in zip(Histogram.bounds.map { "\($0)" } + ["+Inf"], histogram.counts) {
+            total += count
+            text += line(Series(name: series.name, labels: "\(series.labels)\(separator)le=\"\(bound)\""), suffix: "_bucket", total)
+        }
+        let sumLabels = series.labels.isEmpty ? "" : "{\(series.labels)}"
+        return text + "\(Vendor.metricPrefix)\(series.name)_sum\(sumLabels) \(histogram.sum)\n" + line(series, suffix: "_count", total)
+    }
+}

@@ -1,0 +1,61 @@
+import FastCGI
+import OpenAI
+
+/// One request as handlers see it. It is a view of its exchange and valid during the request's turn only.
+public struct Request {
+    public let method: String
+    /// Without the query.
+    public let path: String
+    public let query: Query
+    public let location: Location
+    /// From the route's pattern.
+    public var pathParameters: [String: String] = [:]
+    /// The whole body; empty before the server has read it.
+    public var body: [UInt8] = []
+    private let parameters: Parameters
+
+    init(_ parameters: Parameters) {
+        self.parameters = parameters
+        method = parameters["REQUEST_METHOD"] ?? ""
+        let uri = parameters["REQUEST_URI"] ?? "/"
+        let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        path = String(parts.first ?? "/")
+        query = Query(parts.count > 1 ? parts[1] : "")
+        location = Location(path: path)
+    }
+
+    /// A request header by its CGI name, such as `HTTP_AUTHORIZATION`.
+    public func header(_ name: StaticString) -> String? { parameters[name] }
+
+    /// `Content-Type` without parameters, in lower case.
+    var mediaType: String? {
+        guard let type = parameters["CONTENT_TYPE"], !type.isEmpty else { return nil }
+        return type.prefix { $0 != ";" }.lowercased().trimmingSpaces
+    }
+
+    /// nil = absent or not a number.
+    var declaredLength: Int? { parameters["CONTENT_LENGTH"].flatMap { Int($0) } }
+}
+
+/// The query of a URL, decoded when asked for.
+public struct Query: Sendable {
+    private let text: String
+
+    init(_ text: some StringProtocol) { self.text = String(text) }
+
+    public subscript(name: String) -> String? {
+        for pair in text.split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            if PercentEncoding.decode(parts[0], plusIsSpace: true) == name {
+                return parts.count > 1 ? PercentEncoding.decode(parts[1], plusIsSpace: true) : ""
+            }
+        }
+        return nil
+    }
+}
+
+extension String {
+    var trimmingSpaces: String {
+        String(drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+    }
+}

@@ -1,0 +1,71 @@
+import FastCGI
+import OpenAI
+
+/// A handler's answer. The server adds the request id and the length.
+public struct Response {
+    public enum Body {
+        case bytes([UInt8])
+        /// Writes the answer as it comes. What it throws before the first byte becomes an ordinary error answer.
+        case stream((ResponseStream) throws -> Void)
+    }
+
+    public var status: Int
+    public var headers: [(name: String, value: String)]
+    public var body: Body
+
+    public init(status: Int = 200, headers: [(name: String, value: String)] = [], body: Body) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
+    /// An answer whose body is ready JSON.
+    public static func json(_ bytes: [UInt8], status: Int = 200, headers: [(name: String, value: String)] = []) -> Response {
+        Response(status: status, headers: [("Content-Type", "application/json")] + headers, body: .bytes(bytes))
+    }
+
+    /// The header block of a CGI answer, with its empty line.
+    static func head(status: Int, headers: [(name: String, value: String)]) -> [UInt8] {
+        var head: [UInt8] = []
+        head.reserveCapacity(512)
+        head.append(contentsOf: "Status: \(status)\r\n".utf8)
+        for header in headers {
+            head.append(contentsOf: header.name.utf8)
+            head.append(contentsOf: ": ".utf8)
+            // A value never opens a second line, whatever it was made of.
+            head.append(contentsOf: header.value.utf8.lazy.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 })
+            head.append(contentsOf: "\r\n".utf8)
+        }
+        head.append(contentsOf: "\r\n".utf8)
+        return head
+    }
+}
+
+/// The writing end of a streamed answer; belongs to the thread of its request.
+public final class ResponseStream {
+    private let answer: AnswerWriter
+    private let status: Int
+    /// May grow until the first write.
+    public var headers: [(name: String, value: String)]
+    /// True once the header has gone out: errors must then travel inside the stream.
+    public private(set) var hasBegun = false
+
+    init(_ answer: AnswerWriter, status: Int, headers: [(name: String, value: String)]) {
+        self.answer = answer
+        self.status = status
+        self.headers = headers
+    }
+
+    /// Writes and hands over to nginx at once. The first call sends the header before.
+    /// - Throws: `ClientGone`.
+    public func send(_ bytes: UnsafeRawBufferPointer) throws {
+        if !hasBegun {
+            hasBegun = true
+            try answer.write(Response.head(status: status, headers: headers))
+        }
+        try answer.write(bytes)
+        try answer.flush()
+    }
+
+    public func send(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try send($0) } }
+}

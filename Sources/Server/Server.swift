@@ -1,0 +1,159 @@
+import FastCGI
+import Glibc
+import Logging
+import OpenAI
+
+/// Handles one request after the other on many threads. `handle` is the whole way of a request, top to bottom.
+public struct Server: Sendable {
+    private let router: Router
+    private let authenticator: any Authenticator
+    private let services: Services
+    private let accessLog: AccessLog
+
+    public init(routes: [Route], authenticator: any Authenticator, services: Services, accessLog: AccessLog) {
+        router = Router(routes)
+        self.authenticator = authenticator
+        self.services = services
+        self.accessLog = accessLog
+    }
+
+    public func handle(_ exchange: borrowing Exchange) {
+        let parameters = exchange.parameters
+        var request = Request(parameters)
+        let context = Context(
+            services: services, requestID: Self.requestID(parameters), start: .now, clientDescriptor: exchange.descriptor)
+        var pattern = ""
+        var status: Int
+        do {
+            let (route, pathParameters) = try route(request)
+            pattern = route.path
+            request.pathParameters = pathParameters
+            try checkDeclaredLength(request, route)
+            try authorize(request, route, context)
+            request.body = try readBody(exchange, request, route)
+            status = try send(try route.handler(request, context), exchange.answer, context)
+        } catch {
+            status = answer(error, exchange, request, context)
+        }
+        let elapsed = ContinuousClock.now - context.start
+        status = context.log.status ?? status
+        services.metrics.count("requests_total", "route=\"\(pattern)\",status=\"\(status)\"")
+        services.metrics.observe("request_seconds", "route=\"\(pattern)\"", seconds: elapsed.milliseconds / 1000)
+        accessLog.write(request, context, route: pattern, status: status, milliseconds: elapsed.milliseconds)
+    }
+
+    /// nginx makes the id; without nginx we do.
+    private static func requestID(_ parameters: Parameters) -> String {
+        if let given = parameters["XEROTIER_REQUEST_ID"], ID<HTTPRequest>(given) != nil { return given }
+        return ID<HTTPRequest>.random().description
+    }
+
+    private func route(_ request: Request) throws -> (Route, [String: String]) {
+        switch router.match(request.method, request.location) {
+        case .route(let route, let parameters): return (route, parameters)
+        case .wrongMethod(let allowed):
+            var error = APIError(.methodNotAllowed, "This path does not support the method \(request.method.prefix(16)).")
+            error.headers = [("Allow", allowed.joined(separator: ", "))]
+            throw error
+        case .none: throw APIError(.notFound, "Unknown path.")
+        }
+    }
+
+    private func checkDeclaredLength(_ request: Request, _ route: Route) throws {
+        guard let length = request.declaredLength, length > route.bodyLimit else { return }
+        throw Self.tooLarge(route)
+    }
+
+    private static func tooLarge(_ route: Route) -> APIError {
+        APIError(.requestTooLarge, "The body is larger than the limit of \(route.bodyLimit) bytes.")
+    }
+
+    /// 01 §4: key, expiry, project, scope, endpoint pin; the first failure wins.
+    private func authorize(_ request: Request, _ route: Route, _ context: Context) throws {
+        guard let scope = route.scope else { return }
+        let principal = try authenticator.principal(bearer: try bearer(request))
+        context.principalIfAny = principal
+        if let segment = request.location.project, segment != principal.projectSlug, segment != principal.projectID.description {
+            guard try authenticator.projectID(named: segment) != nil else {
+                throw APIError(.projectNotFound, "The project does not exist.")
+            }
+            throw APIError(.crossProjectAccess, "The API key belongs to another project.")
+        }
+        guard principal.scopes.contains(scope) else {
+            throw APIError(.scopeInsufficient, "The API key lacks the scope '\(scope.rawValue)'.")
+        }
+        if let pin = principal.endpointPin, let endpoint = request.location.endpoint, endpoint != pin {
+            throw APIError(.endpointMismatch, "The API key is pinned to another endpoint.")
+        }
+    }
+
+    private func bearer(_ request: Request) throws -> String {
+        guard let header = request.header("HTTP_AUTHORIZATION"), !header.isEmpty else {
+            throw APIError(.authenticationError, "No API key was given. Send it as 'Authorization: Bearer <key>'.")
+        }
+        let parts = header.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+            throw APIError(.authenticationError, "The Authorization header must be 'Bearer <key>'.")
+        }
+        return String(parts[1])
+    }
+
+    /// Reads the body to its end, so that a readable connection means a client that left.
+    private func readBody(_ exchange: borrowing Exchange, _ request: Request, _ route: Route) throws -> [UInt8] {
+        guard let body = exchange.readBody(limit: route.bodyLimit, expected: request.declaredLength ?? 0) else { throw Self.tooLarge(route) }
+        // nginx sends what it announced; fewer bytes mean that the client or nginx broke off.
+        if let declared = request.declaredLength, body.count < declared { throw ClientGone() }
+        if route.method == .post || route.method == .put || route.method == .patch {
+            guard request.mediaType == "application/json" else {
+                throw APIError(.unsupportedMediaType, "The Content-Type must be application/json.")
+            }
+        }
+        return body
+    }
+
+    private func send(_ response: Response, _ answer: AnswerWriter, _ context: Context) throws -> Int {
+        var headers = response.headers
+        headers.append(("X-Request-ID", context.requestID))
+        switch response.body {
+        case .bytes(let bytes):
+            headers.append(("Content-Length", String(bytes.count)))
+            try answer.write(Response.head(status: response.status, headers: headers))
+            try answer.write(bytes)
+        case .stream(let write):
+            let stream = ResponseStream(answer, status: response.status, headers: headers)
+            do {
+                try write(stream)
+            } catch where stream.hasBegun {
+                // The status has gone out; the writer of the stream has already said in it what went wrong.
+                note(error, context)
+            }
+        }
+        return response.status
+    }
+
+    private func answer(_ error: any Error, _ exchange: borrowing Exchange, _ request: Request, _ context: Context) -> Int {
+        note(error, context)
+        if error is ClientGone { return 499 }
+        let apiError = ErrorRendering.apiError(error)
+        do {
+            exchange.discardBody()
+            return try send(ErrorRendering.response(apiError, requestID: context.requestID), exchange.answer, context)
+        } catch {
+            return 499
+        }
+    }
+
+    private func note(_ error: any Error, _ context: Context) {
+        if error is ClientGone {
+            context.log.errorCode = context.log.errorCode ?? .clientClosedRequest
+            context.log.status = 499
+            return
+        }
+        let apiError = ErrorRendering.apiError(error)
+        context.log.errorCode = apiError.code
+        services.metrics.count("errors_total", "code=\"\(apiError.code.name)\"")
+        if !(error is any APIErrorConvertible) {
+            services.logger.error("request failed", metadata: ["request_id": "\(context.requestID)", "error": "\(String(reflecting: type(of: error)))"])
+        }
+    }
+}

@@ -1,0 +1,93 @@
+import Accounts
+import Billing
+import Catalog
+import Configuration
+import Crypto
+import HTTPClient
+import Inference
+import JSON
+import Jobs
+import Logging
+import OpenAI
+import Postgres
+import Redis
+import Server
+
+/// Everything a gateway process is made of, built once and passed by hand.
+struct Assembly {
+    let services: Services
+    let server: Server
+    private let authenticator: KeyAuthenticator
+    private let catalog: PostgresCatalog
+    private let committer: Committer
+    private let limiter: RateLimiter
+    private let health: UpstreamHealth
+    private let invalidation: RedisSubscriber
+
+    init(_ configuration: Configuration) throws {
+        var logger = Logger(label: "gateway") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
+        let metrics = Metrics()
+        let services = Services(parser: JSONParser(), metrics: metrics, logger: logger, timeScale: configuration.timeScale)
+        let database = Database(url: configuration.databaseURL, size: configuration.databasePool)
+        let redis = RedisPool(socket: configuration.redisSocket, size: configuration.redisPool)
+        let authenticator = KeyAuthenticator(database: database, logger: logger)
+        let catalog = PostgresCatalog(database: database, sealing: try Sealing(base64: configuration.encryptionKey), logger: logger)
+        let committer = try Committer(
+            database: database, journalDirectory: configuration.stateDirectory + "/journal",
+            process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: [UsageEvent.statement], logger: logger)
+        let limiter = RateLimiter(redis: redis, gateways: configuration.gateway.processes, timeScale: configuration.timeScale)
+        let health = UpstreamHealth(timeScale: configuration.timeScale)
+        var upstreamSettings = HTTPUpstreamSettings()
+        upstreamSettings.allowedHosts = Set(configuration.egressAllowHosts)
+        upstreamSettings.timeScale = configuration.timeScale
+        upstreamSettings.log = { [logger] in logger.warning("\($0)") }
+        // An upstream's places are shared out evenly, so that all processes together stay within its `max_concurrent`.
+        let processes = configuration.gateway.processes
+        let upstreams = UpstreamPool(settings: upstreamSettings, health: health) { max(1, $0.upstream.maxConcurrent / processes) }
+        self.services = services
+        self.authenticator = authenticator
+        self.catalog = catalog
+        self.committer = committer
+        self.limiter = limiter
+        self.health = health
+        // Records live a second at most; messages make changes act at once, and with the connection lost nothing stale is kept.
+        invalidation = RedisSubscriber(
+            socket: configuration.redisSocket, channel: Vendor.redisPrefix + "invalidate",
+            onMessage: { message in
+                authenticator.invalidate(message: message)
+                catalog.invalidate(message: message)
+            },
+            onLost: {
+                authenticator.flush()
+                catalog.flush()
+            })
+        server = Server(
+            routes: Routes(catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: database).all,
+            authenticator: authenticator, services: services, accessLog: try AccessLog(path: configuration.gateway.accessLog))
+        Self.publish(committer, to: metrics)
+        if configuration.gateway.metricsPort > 0 {
+            try MetricsListener.start(port: UInt16(configuration.gateway.metricsPort + configuration.gateway.number), metrics)
+        }
+    }
+
+    private static func publish(_ committer: Committer, to metrics: Metrics) {
+        metrics.gauge("commits_total") { Double(committer.metrics.committed) }
+        metrics.gauge("commits_journaled_total") { Double(committer.metrics.journaled) }
+        metrics.gauge("commits_replayed_total") { Double(committer.metrics.replayed) }
+        metrics.gauge("commits_failed_total") { Double(committer.metrics.failed) }
+        metrics.gauge("commit_transactions_total") { Double(committer.metrics.transactions) }
+        metrics.gauge("commit_queue_depth") { Double(committer.metrics.queueDepth) }
+        metrics.gauge("postgres_away") { committer.metrics.isAway ? 1 : 0 }
+    }
+
+    /// After the last request: what is still queued becomes durable.
+    func shutdown() {
+        invalidation.stop()
+        health.stop()
+        limiter.stop()
+        authenticator.shutdown()
+        catalog.shutdown()
+        committer.shutdown()
+    }
+}

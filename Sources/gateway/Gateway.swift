@@ -1,0 +1,45 @@
+import ArgumentParser
+import Configuration
+import FastCGI
+import Foundation
+import Glibc
+import Server
+import Threads
+
+/// The API process: FastCGI on descriptor 0, one thread for each connection of nginx.
+@main struct Gateway: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "gateway", abstract: "Serves the API over FastCGI on descriptor 0.", version: Version.text)
+
+    @Flag(help: "Print the effective settings without secrets and exit; 78 when they are wrong.")
+    var checkConfig = false
+
+    func run() throws {
+        let configuration: Configuration
+        do {
+            configuration = try Configuration.load()
+            try configuration.checkGateway()
+        } catch let error as ConfigurationError {
+            FileHandle.standardError.write(Data("gateway: \(error)\n".utf8))
+            throw ExitCode(EX_CONFIG)
+        }
+        if checkConfig {
+            print(configuration.listing)
+            return
+        }
+        // Blocked before any thread starts, so that only the thread in sigwait takes them.
+        let signals = Signals.block([SIGTERM, SIGINT])
+        let front = ThreadedFront(threads: configuration.gateway.threads)
+        let assembly = try Assembly(configuration)
+        assembly.services.metrics.gauge("connections") { Double(front.connectionCount) }
+        startThread("signals") {
+            signals.wait()
+            assembly.services.logger.notice("draining")
+            front.drain()
+        }
+        assembly.services.logger.notice("serving", metadata: ["threads": "\(configuration.gateway.threads)"])
+        let server = assembly.server
+        front.run { server.handle($0) }
+        assembly.shutdown()
+    }
+}

@@ -1,0 +1,26 @@
+import Catalog
+import Inference
+import Jobs
+import Postgres
+import Server
+
+/// The one place that lists all routes.
+struct Routes {
+    let catalog: PostgresCatalog
+    let limiter: RateLimiter
+    let committer: Committer
+    let upstreams: UpstreamPool
+    let database: Database
+
+    var all: [Route] {
+        let database = database
+        let committer = committer
+        let upstreams = upstreams
+        let postgres = HealthRoutes.Check("postgres") {
+            committer.isAccepting && (try? database.withConnection { try $0.query("SELECT 1") }) != nil
+        }
+        return HealthRoutes(checks: [postgres]).all
+            + ModelRoutes(catalog: catalog).all
+            + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer) { upstreams.upstream(of: $0) }.all
+    }
+}

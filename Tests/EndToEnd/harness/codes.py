@@ -1,0 +1,91 @@
+"""The error codes of spec 04 §2 that the parts built so far can answer: status, number, type."""
+
+CODES = {
+    "invalid_request": (400, 40000),
+    "json_parse_error": (400, 40001),
+    "context_length_exceeded": (400, 40002),
+    "invalid_messages": (400, 40003),
+    "unsupported_parameter": (400, 40004),
+    "unsupported_combination": (400, 40005),
+    "unsupported_value": (400, 40006),
+    "unsupported_content": (400, 40007),
+    "unsupported_modality": (400, 40008),
+    "invalid_tool_name": (400, 40009),
+    "reserved_tool_name": (400, 40010),
+    "invalid_function_schema": (400, 40011),
+    "invalid_tool_sequence": (400, 40012),
+    "tool_not_found": (400, 40013),
+    "too_many_tools": (400, 40015),
+    "task_mode_mismatch": (400, 40017),
+    "json_too_deep": (400, 40018),
+    "egress_blocked": (400, 40019),
+    "invalid_value": (400, 40030),
+    "missing_required_parameter": (400, 40031),
+    "invalid_cursor": (400, 40032),
+    "invalid_metadata": (400, 40033),
+    "authentication_error": (401, 40100),
+    "api_key_expired": (401, 40102),
+    "scope_insufficient": (403, 40300),
+    "cross_project_access": (403, 40301),
+    "endpoint_mismatch": (403, 40303),
+    "not_found": (404, 40400),
+    "project_not_found": (404, 40401),
+    "endpoint_not_found": (404, 40402),
+    "model_not_found": (404, 40404),
+    "file_not_found": (404, 40408),
+    "method_not_allowed": (405, 40500),
+    "request_timeout": (408, 40800),
+    "request_too_large": (413, 41300),
+    "unsupported_media_type": (415, 41500),
+    "rate_limit_exceeded": (429, 42900),
+    "quota_exceeded": (429, 42901),
+    "capacity_exceeded": (429, 42902),
+    "concurrency_exceeded": (429, 42903),
+    "internal_error": (500, 50000),
+    "worker_error": (502, 50200),
+    "worker_lost": (502, 50201),
+    "upstream_error": (502, 50202),
+    "upstream_invalid_response": (502, 50203),
+    "tool_arguments_invalid": (502, 50204),
+    "service_unavailable": (503, 50300),
+    "endpoint_inactive": (503, 50301),
+    "no_worker_available": (503, 50302),
+    "draining": (503, 50304),
+    "gateway_timeout": (504, 50400),
+    "upstream_timeout": (504, 50401),
+    "stream_error": (200, 60000),
+    "stream_idle_timeout": (200, 60001),
+    "stream_interrupted": (200, 60002),
+}
+
+# nginx answers 414 and 431 itself, with the code of 413.
+STATUS_OF_NGINX = {414: "request_too_large", 431: "request_too_large"}
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "authorization_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "invalid_request_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "internal_error",
+    502: "service_error",
+    503: "service_error",
+    504: "service_error",
+    200: "stream_error",
+}
+
+OTHER_TYPES = {
+    "scope_insufficient": "authentication_error",
+    "cross_project_access": "forbidden_error",
+    "endpoint_mismatch": "forbidden_error",
+    "quota_exceeded": "quota_error",
+    "capacity_exceeded": "service_error",
+}
+
+
+def type_of(code: str) -> str:
+    return OTHER_TYPES.get(code, TYPES[CODES[code][0]])

@@ -1,0 +1,61 @@
+"""Checks answers against OpenAI's own description (data/openapi.yaml), closed: an unknown member is a failure."""
+
+import hashlib
+import pickle
+from functools import cache
+
+import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from .deviations import ADDED_MEMBERS
+from .stack import ROOT, shared_folder
+
+NAME = "urn:openai"
+COMBINED = ("allOf", "anyOf", "oneOf", "$ref")
+
+
+def converted(node):
+    """An OpenAPI 3.1 schema as JSON Schema 2020-12: `nullable`, which OpenAI still writes, becomes a union with null."""
+    if isinstance(node, list):
+        return [converted(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    made = {name: converted(value) for name, value in node.items() if name not in ("nullable", "example", "examples", "x-oaiMeta")}
+    properties = made.get("properties")
+    if isinstance(properties, dict) and "additionalProperties" not in made and not any(word in made for word in COMBINED):
+        made["additionalProperties"] = False
+    return {"anyOf": [made, {"type": "null"}]} if node.get("nullable") is True else made
+
+
+def with_deviations(schemas: dict) -> dict:
+    for name, members in ADDED_MEMBERS.items():
+        schemas[name]["properties"].update(members)
+    return schemas
+
+
+def load() -> dict:
+    source = (shared_folder() / "data" / "openapi.yaml").read_bytes()
+    digest = hashlib.sha256(source + repr(ADDED_MEMBERS).encode() + open(__file__, "rb").read()).hexdigest()[:16]
+    kept = ROOT / ".run" / f"openapi-{digest}.pickle"
+    if kept.is_file():
+        return pickle.loads(kept.read_bytes())
+    schemas = converted(yaml.load(source, Loader=yaml.CSafeLoader)["components"]["schemas"])
+    document = {"components": {"schemas": with_deviations(schemas)}}
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_bytes(pickle.dumps(document))
+    return document
+
+
+@cache
+def validator(schema: str) -> Draft202012Validator:
+    resource = Resource.from_contents(load(), default_specification=DRAFT202012)
+    registry = Registry().with_resource(NAME, resource)
+    return Draft202012Validator({"$ref": f"{NAME}#/components/schemas/{schema}"}, registry=registry)
+
+
+def check(schema: str, value):
+    """Fails with every difference between the value and OpenAI's schema of this name."""
+    errors = [f"{'/'.join(map(str, error.absolute_path)) or '(top)'}: {error.message[:300]}" for error in validator(schema).iter_errors(value)]
+    assert not errors, f"not a {schema}: {'; '.join(errors)} in {str(value)[:1000]}"

@@ -1,0 +1,52 @@
+"""Requests as bytes on a socket, for what an HTTP library refuses to send and for closes at a known moment."""
+
+import json
+import socket
+import time
+
+
+class RawCall:
+    def __init__(self, address: tuple, timeout: float = 30):
+        self.socket = socket.create_connection(address, timeout=timeout)
+        self.received = b""
+
+    def send(self, data: bytes) -> "RawCall":
+        self.socket.sendall(data)
+        return self
+
+    def post_json(self, path: str, body, key: str, more: str = "") -> "RawCall":
+        content = json.dumps(body).encode()
+        return self.post(path, content, key, len(content), more)
+
+    def post(self, path: str, content: bytes, key: str, announced: int, more: str = "") -> "RawCall":
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        return self.send(f"{head}Content-Length: {announced}\r\n{more}\r\n".encode() + content)
+
+    def read_until(self, mark: bytes) -> bytes:
+        while mark not in self.received:
+            piece = self.socket.recv(65536)
+            if not piece:
+                break
+            self.received += piece
+        return self.received
+
+    def read_to_end(self) -> bytes:
+        while piece := self.socket.recv(65536):
+            self.received += piece
+        return self.received
+
+    def header(self, name: str) -> str:
+        for line in self.received.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]:
+            key, _, value = line.decode().partition(":")
+            if key.lower() == name:
+                return value.strip()
+        raise AssertionError(f"no header {name} in {self.received[:400]!r}")
+
+    @property
+    def status(self) -> int:
+        return int(self.received.split(b" ", 2)[1])
+
+    def close(self) -> float:
+        """The moment of the close, in milliseconds of the monotonic clock."""
+        self.socket.close()
+        return time.monotonic() * 1000

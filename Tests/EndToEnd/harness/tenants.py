@@ -1,0 +1,106 @@
+"""Projects, keys, endpoints and tiers, made with the operator's tool `migrate`."""
+
+import json
+import os
+import secrets
+import subprocess
+from dataclasses import dataclass
+
+from .stack import ROOT
+
+
+class MigrateFailed(Exception):
+    """`migrate` refused; the text is what it said on stderr."""
+
+
+def migrate(*arguments) -> dict:
+    program = os.environ.get("XEROTIER_MIGRATE") or str(ROOT / ".build" / "release" / "migrate")
+    done = subprocess.run(
+        [program, *(str(each) for each in arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    if done.returncode != 0:
+        raise MigrateFailed(f"migrate {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+    return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def options(values: dict) -> list:
+    """`max_concurrent=4` becomes `--max-concurrent 4`; a list repeats its option; None is left out."""
+    found = []
+    for name, value in values.items():
+        for each in value if isinstance(value, list) else [value]:
+            if each is not None:
+                found += ["--" + name.replace("_", "-"), json.dumps(each) if isinstance(each, dict) else each]
+    return found
+
+
+def unique(prefix: str) -> str:
+    return f"{prefix}-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True)
+class Key:
+    id: str
+    key: str
+
+    def revoke(self):
+        migrate("key", "revoke", "--id", self.id)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    id: str
+    slug: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Project:
+    id: str
+    slug: str
+
+    @classmethod
+    def create(cls, prefix: str = "e2e") -> "Project":
+        slug = unique(prefix)
+        made = migrate("project", "set", "--slug", slug, "--name", f"Tests {slug}")
+        return cls(made["id"], made["slug"])
+
+    def key(self, scopes: str = "inference", **values) -> Key:
+        named = {"project": self.slug, "name": unique("key"), "scopes": scopes, **values}
+        made = migrate("key", "create", *options(named))
+        return Key(made["id"], made["key"])
+
+    def endpoint(self, upstream_url, slug: str | None = None, model: str = "served-model", **values) -> Endpoint:
+        named = {
+            "project": self.slug,
+            "slug": slug or unique("ep"),
+            "tier": "demo",
+            "model": model,
+            "task_mode": "generate",
+            "upstream_url": upstream_url,
+            "upstream_model": "scripted-model",
+            "context_length": 4096,
+            "max_concurrent": 256,
+            **values,
+        }
+        made = migrate("endpoint", "set", *options(named))
+        return Endpoint(made["id"], made["slug"], model)
+
+
+def tier(**values) -> str:
+    """A tier of the tests: uncapped unless said otherwise. Its slug."""
+    named = {
+        "slug": unique("tier"),
+        "price_nano_per_mtok": 1_000_000_000,
+        "tokens_per_minute": "none",
+        "requests_per_minute": "none",
+        "burst_floor": 10,
+        "request_timeout_s": 300,
+        "idle_stream_s": 600,
+        "concurrent": 1000,
+        "queue_wait_s": 10,
+        "batch_width": 8,
+        "priority": 25,
+        **values,
+    }
+    migrate("tier", "set", *options(named))
+    return named["slug"]

@@ -1,0 +1,48 @@
+"""max_concurrent of an upstream: wait as long as the tier says, then 429 (issue item 8, spec 05 §1)."""
+
+import time
+
+from harness.calls import expect_error
+from harness.raw import RawCall
+from harness.tenants import tier
+from harness.together import together
+
+
+def test_a_request_over_the_bound_waits_for_its_turn(make_tenant, engine, usage):
+    narrow = make_tenant(tier=tier(queue_wait_s=20), max_concurrent=2)
+    answers = together(6, lambda number: narrow.chat(script={"text": "a", "first_delay_ms": 400}))
+    assert {answer.status_code for answer in answers} == {200}
+    assert engine.counts["peak_open"] <= 2
+    waits = [usage.one(answer.headers["x-request-id"])["queue_ms"] for answer in answers]
+    assert max(waits) >= 500
+
+
+def test_a_wait_over_the_tiers_limit_is_no_capacity(make_tenant, engine, usage):
+    narrow = make_tenant(tier=tier(queue_wait_s=1), max_concurrent=1)
+
+    def call(number):
+        started = time.monotonic()
+        return narrow.chat(script={"text": "a", "first_delay_ms": 3000}), time.monotonic() - started
+
+    answers = together(2, call)
+    assert sorted(answer.status_code for answer, _ in answers) == [200, 429]
+    refused, seconds = next(pair for pair in answers if pair[0].status_code == 429)
+    error = expect_error(refused, 429, "capacity_exceeded")
+    assert 1 <= error["retry_after"] <= 30
+    assert 0.9 < seconds < 2.5
+    assert engine.records(refused.headers["x-request-id"]) == []
+
+
+def test_a_client_that_leaves_the_queue_frees_its_place(make_tenant, stack, engine):
+    narrow = make_tenant(tier=tier(queue_wait_s=20), max_concurrent=1)
+    first = RawCall(stack.http_address)
+    first.post_json("/v1/chat/completions", narrow.body(script={"tokens": ["abc "], "repeat": 1000, "delay_ms": 20}, stream=True), narrow.key.key)
+    first.read_until(b"abc ")
+    waiting = RawCall(stack.http_address)
+    waiting.post_json("/v1/chat/completions", narrow.body(script={"text": "never"}), narrow.key.key)
+    time.sleep(0.3)
+    waiting.close()
+    first.close()
+    started = time.monotonic()
+    assert narrow.chat(script={"text": "mine"}).status_code == 200
+    assert time.monotonic() - started < 1.5

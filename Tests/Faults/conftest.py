@@ -1,0 +1,26 @@
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TESTS))  # ScriptedEngine
+sys.path.insert(0, str(TESTS / "EndToEnd"))  # harness
+
+import pytest  # noqa: E402
+
+from harness.fixtures import *  # noqa: E402,F401,F403
+from harness.fixtures import pytest_configure, pytest_runtest_call  # noqa: E402,F401
+from harness.processes import Processes  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def processes(stack) -> Processes:
+    return Processes(stack)
+
+
+@pytest.fixture
+def victim(make_tenant, engine, processes):
+    """A project of its own for each test; the stack works before and after it."""
+    tenant = make_tenant()
+    processes.wait_until_back(tenant)
+    yield tenant
+    processes.wait_until_back(tenant)

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Makes the project `demo` with its endpoint `demo` and a key, or changes them to what is wanted now, and writes .run/demo.env."""
+
+import json
+import os
+import subprocess
+import time
+
+import httpx
+
+import environment
+import upstream
+
+PROJECT, ENDPOINT, TIER = "demo", "demo", "demo"
+
+
+def migrate(stack: dict[str, str], *arguments: str) -> dict:
+    binary = environment.ROOT / ".build" / "release" / "migrate"
+    done = subprocess.run([binary, *arguments], env=os.environ | stack, cwd=environment.ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"migrate {arguments[0]} {arguments[1]} failed: {(done.stderr or done.stdout).strip()}")
+    return json.loads(done.stdout)
+
+
+def endpoint_arguments(stack: dict[str, str]) -> list[str]:
+    """The default engine has eight slots. Another server is asked for its model, unless that is named."""
+    if url := os.environ.get("XEROTIER_DEMO_UPSTREAM"):
+        model = os.environ.get("XEROTIER_DEMO_MODEL") or upstream.first_model(url)
+        return ["--model", model, "--upstream-url", url, "--max-concurrent", "4096"]
+    url = stack["XEROTIER_ENGINE_URL"]
+    return ["--model", upstream.first_model(url), "--upstream-url", url, "--max-concurrent", "8", "--context-length", str(upstream.context_of_a_slot(url))]
+
+
+def wait_until_ready(stack: dict[str, str]) -> None:
+    url = stack["XEROTIER_HTTP_URL"].removesuffix("/v1") + "/readyz"
+    deadline, answer = time.monotonic() + 60, "nothing"
+    while time.monotonic() < deadline:
+        try:
+            found = httpx.get(url, timeout=5)
+            if found.status_code == 200:
+                return
+            answer = f"{found.status_code} {found.text[:200]}"
+        except httpx.HTTPError as error:
+            answer = repr(error)
+        time.sleep(0.1)
+    raise SystemExit(f"the platform is not ready: {url} says {answer}; see .run/log")
+
+
+def is_known(stack: dict[str, str], key: str | None) -> bool:
+    """Whether the database still has the key: it may have been emptied or replaced since."""
+    if not key:
+        return False
+    answer = httpx.get(stack["XEROTIER_HTTP_URL"] + "/models", headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    if answer.status_code not in (200, 401):
+        raise SystemExit(f"the demo key could not be checked: {answer.status_code} {answer.text[:200]}")
+    return answer.status_code == 200
+
+
+def main() -> None:
+    stack = environment.read(environment.STACK)
+    migrate(stack, "project", "set", "--slug", PROJECT, "--name", "Demo")
+    migrate(stack, "endpoint", "set", "--project", PROJECT, "--slug", ENDPOINT, "--tier", TIER, *endpoint_arguments(stack))
+    wait_until_ready(stack)
+    key = environment.read(environment.DEMO).get("XEROTIER_API_KEY")
+    if not is_known(stack, key):
+        key = migrate(stack, "key", "create", "--project", PROJECT, "--name", "demo", "--scopes", "inference,management")["key"]
+        print("made a new API key")
+    shown = {name: stack[name] for name in ["XEROTIER_BASE_URL", "XEROTIER_HTTP_URL"]}
+    shown |= {"XEROTIER_API_KEY": key, "XEROTIER_PROJECT": PROJECT, "XEROTIER_ENDPOINT": ENDPOINT}
+    shown |= {name: stack[name] for name in ["XEROTIER_CA_FILE", "DATABASE_URL"]}
+    environment.write(environment.DEMO, shown)
+    print(f"project {PROJECT}, endpoint {ENDPOINT}: see .run/demo.env")
+
+
+if __name__ == "__main__":
+    main()
