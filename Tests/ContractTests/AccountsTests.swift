@@ -6,6 +6,7 @@ import OpenAI
 import Postgres
 import Server
 import Testing
+import Threads
 
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 

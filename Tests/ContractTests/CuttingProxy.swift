@@ -1,5 +1,4 @@
 import Foundation
-import Jobs
 import Threads
 
 /// Stands between a client and the unix socket of a server, and breaks connections on command.
