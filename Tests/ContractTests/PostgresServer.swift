@@ -46,18 +46,20 @@ enum PostgresServer {
 
     /// How to reach a database of the server, through its unix socket or another one in `directory`.
     static func conninfo(database: String, directory: String? = nil) throws -> String {
-        let row = try Connection(url: url).query(
-            "SELECT current_user AS name, split_part(current_setting('unix_socket_directories'), ',', 1) AS directory, current_setting('port') AS port"
-        )[0]
+        let row = try Connection(url: url).query("SELECT current_user AS name, current_setting('port') AS port")[0]
         let port: String = directory == nil ? try row.get("port") : "5432"
-        return try
-            "host='\(directory ?? row.get("directory"))' port=\(port) user='\(row.get("name", as: String.self))' dbname='\(database)'"
+        return try "host='\(directory ?? socketDirectory())' port=\(port) user='\(row.get("name", as: String.self))' dbname='\(database)'"
     }
 
     static func socketPath() throws -> String {
-        try Connection(url: url).query(
-            "SELECT split_part(current_setting('unix_socket_directories'), ',', 1) || '/.s.PGSQL.' || current_setting('port') AS path")[0]
-            .get("path")
+        let port: String = try Connection(url: url).query("SELECT current_setting('port') AS port")[0].get("port")
+        return try "\(socketDirectory())/.s.PGSQL.\(port)"
+    }
+
+    /// From the URL's `host`; the server itself tells only superusers.
+    private static func socketDirectory() throws -> String {
+        let host = try #require(url.firstMatch(of: /host=([^& ]+)/)?.output.1)
+        return try #require(String(host).removingPercentEncoding)
     }
 }
 
