@@ -144,7 +144,7 @@ struct ChatMessages {
 
     private mutating func checkTool(_ message: JSONElement, _ content: JSONElement?, _ path: String) throws {
         guard let id = message["tool_call_id"]?.string else {
-            throw Self.invalid("\(path).tool_call_id", "'\(path).tool_call_id' must be a string.")
+            throw APIError(.invalidToolSequence, "'\(path).tool_call_id' must name a tool call.", param: "\(path).tool_call_id")
         }
         guard let content, !content.isNull else { throw Self.invalid("\(path).content", "'\(path).content' is missing.") }
         try checkText(content, "\(path).content", parts: ["text"])

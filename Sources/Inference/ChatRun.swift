@@ -38,7 +38,7 @@ struct ChatRun {
         let call = dispatch()
         do {
             let answer = try receiveAnswer(call)
-            let event = try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), nil, call)
+            let event = try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), .now - context.start, call)
             var json = JSONWriter(capacity: answer.bytes.count + 1024)
             json.raw(answer.bytes)
             if vendorEvents {

@@ -75,6 +75,10 @@ package struct UpstreamBody {
         if let most = endpoint.limits.maxPromptTokens, chat.promptEstimate > most {
             throw APIError(.contextLengthExceeded, "The prompt is longer than this endpoint's limit of \(most) tokens.", param: "messages")
         }
+        // Estimates are rough, so only what no tokenizer could fit is refused here; the engine's own count decides about the rest.
+        if let context = endpoint.contextLength, chat.promptBytes / 6 > context {
+            throw APIError(.contextLengthExceeded, "The prompt is longer than the model's context of \(context) tokens.", param: "messages")
+        }
         var limit = endpoint.limits.maxTokens
         // Without a limit of the client the engine itself fills the context; its own count of the prompt is the right one.
         if let context = endpoint.contextLength, chat.maxTokens != nil {
