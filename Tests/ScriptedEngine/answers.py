@@ -10,6 +10,11 @@ from .script import Script, bytes_of, last_user_text
 COMMON_FINGERPRINT = "fp_scripted"
 
 
+def prompt_tokens(request: dict) -> int:
+    text = json.dumps(request.get("messages", []), ensure_ascii=False)
+    return math.ceil(len(text.encode("utf-8", "replace")) / 4)
+
+
 @dataclass
 class Frame:
     """One SSE frame and the output tokens that it carries."""
@@ -58,7 +63,7 @@ class Answer:
             return None
         if isinstance(script.usage, dict):
             return script.usage
-        prompt = math.ceil(len(json.dumps(self.request.get("messages", []), ensure_ascii=False).encode("utf-8", "replace")) / 4)
+        prompt = prompt_tokens(self.request)
         usage = {
             "prompt_tokens": prompt,
             "completion_tokens": self.output_tokens,
