@@ -163,12 +163,17 @@ struct ChatRun {
 
     /// Before the first byte a failure is an ordinary error answer; after it, an error frame, and never `[DONE]`.
     private func fail(_ client: ResponseStream, _ error: any Error) throws -> Never {
-        if client.hasBegun, !(error is ClientGone) {
-            let frame =
-                Array("data: ".utf8) + ErrorRendering.envelope(Self.inStream(error), requestID: context.requestID) + Array("\n\n".utf8)
-            try client.send(frame)
-        }
-        throw withLimits(error)
+        if error is ClientGone { throw error }
+        guard client.hasBegun else { throw withLimits(Self.beforeStream(error)) }
+        let frame = Array("data: ".utf8) + ErrorRendering.envelope(Self.inStream(error), requestID: context.requestID) + Array("\n\n".utf8)
+        try client.send(frame)
+        throw Self.inStream(error)
+    }
+
+    /// A stream that broke before anything of it was sent is an answer of the upstream that cannot be used.
+    private static func beforeStream(_ error: any Error) -> APIError {
+        let error = ErrorRendering.apiError(error)
+        return error.code.number >= 60_000 ? invalidUpstream : error
     }
 
     /// Only stream codes travel inside streams.
@@ -201,7 +206,7 @@ struct ChatRun {
             outcome.status = ErrorCode.clientClosedRequest.status
             outcome.error = .clientClosedRequest
         } else {
-            outcome.error = isBegun ? Self.inStream(error).code : ErrorRendering.apiError(error).code
+            outcome.error = isBegun ? Self.inStream(error).code : Self.beforeStream(error).code
             outcome.status = isBegun ? 200 : outcome.error?.status ?? 500
         }
         _ = try settle(outcome, firstToken, call)
