@@ -80,9 +80,10 @@ package struct UpstreamBody {
             throw APIError(.contextLengthExceeded, "The prompt is longer than the model's context of \(context) tokens.", param: "messages")
         }
         var limit = endpoint.limits.maxTokens
-        // Without a limit of the client the engine itself fills the context; its own count of the prompt is the right one.
-        if let context = endpoint.contextLength, chat.maxTokens != nil {
-            limit = min(limit ?? .max, max(1, context - chat.promptEstimate))
+        // Without a limit of the client the engine itself fills the context; its own count of the prompt is the right one. The same where our
+        // rough estimate leaves nothing.
+        if let context = endpoint.contextLength, chat.maxTokens != nil, chat.promptEstimate < context {
+            limit = min(limit ?? .max, context - chat.promptEstimate)
         }
         return limit
     }

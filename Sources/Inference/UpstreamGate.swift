@@ -49,7 +49,7 @@ final class UpstreamGate: Sendable {
                 return nil
             }
             let first = state.waiting.removeFirst()
-            first.hasPlace.store(true, ordering: .releasing)
+            first.takePlace()
             return first
         }
         next?.bell?.ring()
@@ -71,12 +71,19 @@ final class UpstreamTicket: Sendable {
     fileprivate let hasPlace: Atomic<Bool>
     /// Only those that wait need one.
     fileprivate let bell: Doorbell?
-    private let start = ContinuousClock.now
+    /// When the place was given.
+    private let start: Mutex<ContinuousClock.Instant>
 
     fileprivate init(_ gate: UpstreamGate, hasPlace: Bool) {
         self.gate = gate
         self.hasPlace = Atomic(hasPlace)
+        start = Mutex(.now)
         bell = hasPlace ? nil : Doorbell()
+    }
+
+    fileprivate func takePlace() {
+        start.withLock { $0 = .now }
+        hasPlace.store(true, ordering: .releasing)
     }
 
     /// Waits for the place. `.rung` = it is there.
@@ -87,6 +94,6 @@ final class UpstreamTicket: Sendable {
 
     func end() {
         if !hasPlace.load(ordering: .acquiring), gate.withdraw(self) { return }
-        gate.leave(after: .now - start)
+        gate.leave(after: .now - start.withLock { $0 })
     }
 }

@@ -10,7 +10,9 @@ public enum ErrorRendering {
 
     static func response(_ error: APIError, requestID: String) -> Response {
         var headers = error.headers
-        if let seconds = error.retryAfter { headers.append(("Retry-After", String(seconds))) }
+        // Faults that are not the client's pass; a moment later the same request may succeed.
+        let isPassing = error.code.status >= 500 && error.code.retry == .yes
+        if let seconds = error.retryAfter ?? (isPassing ? 1 : nil) { headers.append(("Retry-After", String(seconds))) }
         let retriedByClients = [408, 409, 429].contains(error.code.status) || error.code.status >= 500
         if retriedByClients && error.code.retry != .yes { headers.append(("X-Should-Retry", "false")) }
         return .json(envelope(error, requestID: requestID), status: error.code.status, headers: headers)
