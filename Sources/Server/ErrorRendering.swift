@@ -8,7 +8,7 @@ public enum ErrorRendering {
         (error as? any APIErrorConvertible)?.apiError ?? APIError(.internalError, "The server had an error while processing the request.")
     }
 
-    static func response(_ error: APIError, requestID: String) -> Response {
+    package static func response(_ error: APIError, requestID: String) -> Response {
         var headers = error.headers
         if let seconds = error.retryAfter { headers.append(("Retry-After", String(seconds))) }
         let retriedByClients = [408, 409, 429].contains(error.code.status) || error.code.status >= 500

@@ -122,9 +122,9 @@ public struct Router: Sendable {
 }
 
 /// Percent-decoding of path segments and query values (RFC 3986 §2.1).
-enum PercentEncoding {
+package enum PercentEncoding {
     /// Text whose escapes are broken or give invalid UTF-8 is returned as it is: it will match nothing.
-    static func decode(_ text: some StringProtocol, plusIsSpace: Bool = false) -> String {
+    package static func decode(_ text: some StringProtocol, plusIsSpace: Bool = false) -> String {
         guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else { return String(text) }
         var bytes: [UInt8] = []
         var rest = Array(text.utf8)[...]
