@@ -10,7 +10,9 @@ public enum ErrorRendering {
 
     package static func response(_ error: APIError, requestID: String) -> Response {
         var headers = error.headers
-        if let seconds = error.retryAfter { headers.append(("Retry-After", String(seconds))) }
+        // A 429 or 503 always says when to come back.
+        let least = [429, 503].contains(error.code.status) ? 1 : nil
+        if let seconds = error.retryAfter ?? least { headers.append(("Retry-After", String(seconds))) }
         let retriedByClients = [408, 409, 429].contains(error.code.status) || error.code.status >= 500
         if retriedByClients && error.code.retry != .yes { headers.append(("X-Should-Retry", "false")) }
         return .json(envelope(error, requestID: requestID), status: error.code.status, headers: headers)
