@@ -5,7 +5,7 @@ import OpenAI
 package struct ChatAnswer {
     package private(set) var usage: TokenUsage
     /// The first choice's.
-    private(set) var finishReason = "stop"
+    package private(set) var finishReason = "stop"
     private var json = JSONWriter(capacity: 2048)
     private var outputBytes = 0
     private var reasoningBytes = 0

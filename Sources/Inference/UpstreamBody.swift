@@ -8,9 +8,9 @@ package struct UpstreamBody {
     package private(set) var clamps: [Clamp] = []
 
     package struct Clamp: Equatable {
-        var name: String
-        var from: Int
-        var to: Int
+        package var name: String
+        package var from: Int
+        package var to: Int
         /// `max_tokens=4096->1024`
         package var description: String { "\(name)=\(from)->\(to)" }
     }

@@ -74,7 +74,7 @@ public final class AccessLog: Sendable {
     }
 
     /// Only ids of this form are logged: `^[A-Za-z0-9._-]{8,64}$`.
-    static func clientRequestID(_ text: String) -> String? {
+    package static func clientRequestID(_ text: String) -> String? {
         let allowed = text.utf8.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true

@@ -54,7 +54,7 @@ public struct Response {
     }
 
     /// The header block of a CGI answer, with its empty line.
-    static func head(status: Int, headers: [(name: String, value: String)]) -> [UInt8] {
+    package static func head(status: Int, headers: [(name: String, value: String)]) -> [UInt8] {
         var head: [UInt8] = []
         head.reserveCapacity(512)
         head.append(contentsOf: "Status: \(status) \(reason(status))\r\n".utf8)
