@@ -1,0 +1,165 @@
+"""What a bench runs against: the mock model server, bare nginx, and our stack. Each ends what it started, and nothing else, on leaving."""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+
+from stackd import nginx, postgres, processes
+from stackd.say import Problem, say
+from stackd.settings import ROOT, Settings, parse_overrides
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def build(directory: pathlib.Path) -> pathlib.Path:
+    """Compiles the mock and the load generator; answers the folder they are in."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if not compiler:
+        raise Problem("neither gcc nor clang is there to compile infra/bench/*.c")
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in ["mock", "load"]:
+        subprocess.run([compiler, "-O2", "-Wall", "-o", directory / name, HERE / f"{name}.c"], check=True, timeout=60)
+    return directory
+
+
+def wait_for_port(port: int, program: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 10
+    while program.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise Problem(f"{program.args[0]} does not listen on port {port}")
+
+
+class Program:
+    """One process of the bench's own, which listens on a port."""
+
+    def __init__(self, command: list[object], port: int):
+        self.command, self.port = [str(part) for part in command], port
+
+    def __enter__(self):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                raise Problem(f"port {self.port} is taken: another bench? (--port-base)")
+        self.process = subprocess.Popen(self.command)
+        try:
+            wait_for_port(self.port, self.process)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+
+
+class Mock(Program):
+    def __init__(self, binary: pathlib.Path, port: int):
+        super().__init__([binary, port], port)
+
+
+class BareNginx(Program):
+    key = "none"
+
+    def __init__(self, directory: pathlib.Path, port: int, mock: Mock):
+        directory.mkdir(exist_ok=True)
+        values = {"directory": directory, "port": port, "mock_port": mock.port, "user": "user root;" if os.geteuid() == 0 else ""}
+        text = (HERE / "nginx.conf.template").read_text()
+        for name, value in values.items():
+            text = text.replace("{{" + name + "}}", str(value))
+        (directory / "nginx.conf").write_text(text)
+        super().__init__([nginx.BINARY, "-p", directory, "-e", "stderr", "-c", directory / "nginx.conf"], port)
+
+    def groups(self) -> dict[str, list[int]]:
+        return {"nginx": [self.process.pid]}
+
+
+class Stack:
+    """Our whole system, in a directory of its own that is deleted at the end."""
+
+    def __init__(self, directory: pathlib.Path, port_base: int, binaries: pathlib.Path, mock: Mock):
+        self.directory, self.port_base, self.binaries, self.mock = directory, port_base, binaries.resolve(), mock
+        self.port = port_base + 80
+        self.key = ""
+
+    def __enter__(self):
+        self._stack("down", "--remove")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack("down", "--remove")
+
+    def up(self, *settings: str) -> None:
+        """Starts it, or starts it again with other settings; the database stays."""
+        self.settings = [f"egress.allow_hosts=127.0.0.1:{self.mock.port}", *settings]
+        say(f"starting the stack with {' '.join(settings) or 'its usual settings'}")
+        self._stack("up", "--port-base", self.port_base, "--bin", self.binaries, "--engine", "none", *(f"--set={setting}" for setting in self.settings))
+        if not self.key:
+            self._seed()
+
+    def groups(self) -> dict[str, list[int]]:
+        """The first process of each program, by group; their children are found below them."""
+        found: dict[str, list[int]] = {"nginx": [], "gateway": [], "redis": [], "postgres": []}
+        for path in (self.directory / "pids").iterdir():
+            group = "gateway" if path.name.startswith(("gateway-", "platform-")) else path.name
+            if group in found:
+                found[group] += [process.pid for record in processes.read(path)[-1:] if (process := processes.leader(record))]
+        return found
+
+    def gateway(self, number: int) -> int:
+        return processes.read(self.directory / "pids" / f"gateway-{number}")[-1].pid
+
+    def stop_gateway(self, number: int) -> None:
+        """One process then takes all; supervisord is asked, so that it does not start it again."""
+        from stackd.supervisor import Supervisor
+
+        Supervisor(self.directory).stop(f"gateway-{number}")
+
+    def usage_rows(self) -> dict[str, int]:
+        text = "SELECT count(*), count(DISTINCT request_id), count(*) FILTER (WHERE status_code = 200 AND error_code IS NULL) FROM usage_events"
+        settings = Settings(self.directory, self.port_base, self.binaries, "none", parse_overrides(self.settings))
+        counts = postgres.locate(settings).query(text, "xerotier").split("|")
+        return dict(zip(["rows", "ids", "good"], map(int, counts), strict=True))
+
+    def redis_calls(self) -> dict[str, int]:
+        """How often each command ran, scripts' own calls included."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(str(self.directory / "sock" / "redis.sock"))
+            connection.sendall(b"INFO commandstats\r\nQUIT\r\n")
+            text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        lines = [line.removeprefix("cmdstat_").split(":calls=") for line in text.splitlines() if ":calls=" in line]
+        return {name: int(rest.split(",")[0]) for name, rest in lines}
+
+    def _stack(self, command: str, *rest: object) -> None:
+        done = subprocess.run(
+            [ROOT / "infra" / "stack", command, "--dir", self.directory, *map(str, rest)], capture_output=True, text=True, timeout=300
+        )
+        if done.returncode:
+            raise Problem(f"infra/stack {command}: {done.stderr.strip() or done.stdout.strip()}")
+
+    def _seed(self) -> None:
+        """A project with an endpoint on the priced and uncapped tier, and a key."""
+        self._migrate("project", "set", "--slug", "bench", "--name", "Bench")
+        url = f"http://127.0.0.1:{self.mock.port}/v1"
+        endpoint = ["--project", "bench", "--slug", "bench", "--tier", "demo", "--model", "mock", "--upstream-url", url]
+        self._migrate("endpoint", "set", *endpoint, "--max-concurrent", "4096")
+        self.key = self._migrate("key", "create", "--project", "bench", "--name", "bench", "--scopes", "inference")["key"]
+
+    def _migrate(self, *arguments: str) -> dict:
+        lines = (self.directory / "stack.env").read_text().splitlines()
+        environment = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
+        done = subprocess.run([self.binaries / "migrate", *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise Problem(f"migrate {' '.join(arguments[:2])} failed: {(done.stderr or done.stdout).strip()}")
+        return json.loads(done.stdout)
