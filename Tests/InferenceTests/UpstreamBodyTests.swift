@@ -89,7 +89,7 @@ import Testing
             (#""max_tokens":5000"#, nil, 4096, "max_tokens", 4095, ["max_tokens=5000->4095"]),
             (#""max_tokens":4095"#, nil, 4096, "max_tokens", 4095, []),
             (#""max_tokens":5000"#, 100, 4096, "max_tokens", 100, ["max_tokens=5000->100"]),
-            (#""max_tokens":5"#, nil, 1, "max_tokens", 1, ["max_tokens=5->1"]),
+            (#""max_tokens":5"#, nil, 1, "max_tokens", 5, []),
             // Nothing is known.
             (#""max_tokens":5000"#, nil, nil, "max_tokens", 5000, []), (#""max_tokens":null"#, nil, nil, "max_tokens", nil, []),
             (#""n":1"#, nil, 4096, "max_tokens", nil, []),

@@ -47,7 +47,7 @@ import Testing
     func aValueNeverOpensASecondLine(value: String) {
         let head = String(decoding: Response.head(status: 200, headers: [("X-A", value), ("X-B", "1")]), as: UTF8.self)
         let lines = head.split(separator: "\r\n", omittingEmptySubsequences: false)
-        #expect(lines.count == 5 && lines[0] == "Status: 200" && lines[2] == "X-B: 1")
+        #expect(lines.count == 5 && lines[0] == "Status: 200 OK" && lines[2] == "X-B: 1")
         #expect(lines[1].utf8.allSatisfy { $0 >= 0x20 })
     }
 
