@@ -38,7 +38,8 @@ public final class HTTPUpstream: Upstream {
         self.settings = settings
         self.health = health
         timeout = .milliseconds(upstream.timeoutMilliseconds) * settings.timeScale
-        gate = UpstreamGate(places: places, depth: 4 * places)
+        // As deep as for all places of the endpoint: connections are not shared out evenly between processes.
+        gate = UpstreamGate(places: places, depth: 4 * max(places, endpoint.upstream.maxConcurrent))
         targets = upstream.urls.map { url in
             UpstreamTarget(
                 url, healthPath: upstream.healthPath, allowedHosts: settings.allowedHosts, maxIdle: places,
