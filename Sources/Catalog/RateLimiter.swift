@@ -4,7 +4,6 @@ import Logging
 import OpenAI
 import Redis
 import Server
-import Synchronization
 import Threads
 
 /// Rates and concurrency over all gateways, counted in Redis (04 §6-7); while Redis is away, by each process for its share.
@@ -14,7 +13,7 @@ public final class RateLimiter: Limiter {
     private let lease: Duration
     private let renewal: Duration
     private let clock: (@Sendable () -> Int)?
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let wake = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)
 
@@ -51,7 +50,7 @@ public final class RateLimiter: Limiter {
         self.clock = clock
         lease = .seconds(60) * timeScale
         renewal = .seconds(20) * timeScale
-        state = Mutex(State(fallback: RateLimiterFallback(gateways: gateways)))
+        state = Lock(State(fallback: RateLimiterFallback(gateways: gateways)))
         startThread("limit-renewal", stackSize: 512 << 10) { [self] in
             renewUntilStopped()
             ended.signal()

@@ -24,7 +24,7 @@ public final class ThreadedFront: Front {
     private let threads: Int
     private let stop: Int32
     private let draining = Atomic<Bool>(false)
-    private let accepted = Mutex<[Int32]>([])
+    private let accepted = Lock<[Int32]>([])
     private let freeThreads = DispatchSemaphore(value: 0)
     private let connections = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)

@@ -1,11 +1,12 @@
 import HTTPClient
 import Synchronization
+import Threads
 
 /// Lets a bounded number of calls through at once; the others wait in the order of their coming.
 final class UpstreamGate: Sendable {
     private let places: Int
     private let depth: Int
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     private struct State {
         var free: Int
@@ -17,7 +18,7 @@ final class UpstreamGate: Sendable {
     init(places: Int, depth: Int) {
         self.places = max(1, places)
         self.depth = depth
-        state = Mutex(State(free: max(1, places)))
+        state = Lock(State(free: max(1, places)))
     }
 
     /// A place, or a place in the queue; nil when the queue is full.
@@ -72,12 +73,12 @@ final class UpstreamTicket: Sendable {
     /// Only those that wait need one.
     fileprivate let bell: Doorbell?
     /// When the place was given.
-    private let start: Mutex<ContinuousClock.Instant>
+    private let start: Lock<ContinuousClock.Instant>
 
     fileprivate init(_ gate: UpstreamGate, hasPlace: Bool) {
         self.gate = gate
         self.hasPlace = Atomic(hasPlace)
-        start = Mutex(.now)
+        start = Lock(.now)
         bell = hasPlace ? nil : Doorbell()
     }
 

@@ -1,6 +1,6 @@
 import CSimdJSON
 import Dispatch
-import Synchronization
+import Threads
 
 /// Why a text is refused.
 public enum JSONError: Error, Sendable, Equatable {
@@ -25,7 +25,7 @@ public struct JSONLimits: Sendable {
 /// A parser's buffers take many times the text, so idle ones are kept and lent, those of large texts are freed at once, and few large texts are
 /// parsed at a time. A parser serves one call at a time.
 public final class JSONParser: Sendable {
-    private let idle = Mutex<[Handle]>([])
+    private let idle = Lock<[Handle]>([])
     private let largeTexts = DispatchSemaphore(value: 0)
     private let limits: JSONLimits
     private static let keptIdle = 16

@@ -1,9 +1,9 @@
-import Synchronization
+import Threads
 
 /// Says when a process that is told to stop must be done: streams that still run then end with an error frame and are settled,
 /// before whoever supervises the process loses patience.
 public final class Drain: Sendable {
-    private let deadline = Mutex<ContinuousClock.Instant?>(nil)
+    private let deadline = Lock<ContinuousClock.Instant?>(nil)
 
     public init() {}
 
