@@ -87,6 +87,15 @@ def test_headers_over_the_limit_are_431(tenant, headers):
     expect_error(tenant.caller.get("/v1/models", headers=headers), 431, "request_too_large")
 
 
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+@pytest.mark.parametrize("number,size", [(101, 1), (30, 1200)], ids=["too-many", "too-large"])
+def test_small_headers_over_the_limit_together_are_431_in_every_version_of_http(stack, version, number, size):
+    headers = [part for each in range(number) for part in ("-H", f"X-H{each}: {'e' * size}")]
+    command = ["curl", "-sS", version, "--cacert", stack.ca_file, *headers, "-w", "%{http_code}", stack.https_url.removesuffix("/v1") + "/healthz"]
+    answer = subprocess.run(command, capture_output=True, text=True).stdout
+    assert answer.endswith("431") and '"request_too_large"' in answer
+
+
 def test_a_request_line_over_the_limit_is_414(tenant):
     answer = tenant.caller.get("/v1/models?q=" + "x" * 40_000)
     assert answer.status_code in (414, 431)
