@@ -9,6 +9,7 @@ import Threads
 /// Rates and concurrency over all gateways, counted in Redis (04 §6-7); while Redis is away, by each process for its share.
 public final class RateLimiter: Limiter {
     private let redis: RedisPool
+    private let pipeline: RedisPipeline
     private let lease: Duration
     private let renewal: Duration
     private let clock: (@Sendable () -> Int)?
@@ -44,6 +45,7 @@ public final class RateLimiter: Limiter {
     ///   - clock: microseconds, for tests; nil = Redis' own time.
     public init(redis: RedisPool, gateways: Int, timeScale: Double = 1, clock: (@Sendable () -> Int)? = nil) {
         self.redis = redis
+        pipeline = RedisPipeline(redis: redis, name: "limits")
         self.clock = clock
         lease = .seconds(60) * timeScale
         renewal = .seconds(20) * timeScale
@@ -54,17 +56,18 @@ public final class RateLimiter: Limiter {
         }
     }
 
-    /// Ends the renewal thread and waits for it. It may be called once.
+    /// Ends the threads and waits for them. It may be called once.
     public func stop() {
         state.withLock { $0.isStopping = true }
         wake.signal()
         ended.wait()
+        pipeline.stop()
     }
 
     public func admit(_ request: LimitRequest) -> LimitDecision {
         let terms = LimitTerms(request)
         do {
-            let levels = try onRedis { try LimitScript.admit(request, terms, lease: lease, now: clock?(), on: $0) }
+            let levels = try again { try LimitScript.admit(request, terms, lease: lease, now: clock?(), on: pipeline) }
             if levels.obstacle == nil { begin(request, isCountedInRedis: true) }
             return terms.decision(levels.obstacle, requestLevel: levels.requests, tokenLevel: levels.tokens)
         } catch {
@@ -72,25 +75,43 @@ public final class RateLimiter: Limiter {
         }
     }
 
-    public func finish(_ request: LimitRequest, actualTokens: Int) {
-        guard let ended = end(request, actualTokens: actualTokens), ended.isCountedInRedis else { return }
-        do {
-            try onRedis { try LimitScript.finish(request, LimitTerms(request), actualTokens: actualTokens, now: clock?(), on: $0) }
-        } catch {
-            state.withLock { state in
-                if state.endings.count < Self.mostEndings { state.endings.append(Ending(request: request, actualTokens: actualTokens)) }
+    public func beginFinish(_ request: LimitRequest, actualTokens: Int) -> () -> Void {
+        guard let ended = end(request, actualTokens: actualTokens), ended.isCountedInRedis else { return {} }
+        let terms = LimitTerms(request)
+        // While Redis is away nothing is begun: the pool says when to try it again.
+        let begun =
+            redis.isAway ? nil : try? LimitScript.beginFinish(request, terms, actualTokens: actualTokens, now: clock?(), on: pipeline)
+        return { [self] in
+            do {
+                if let begun, try Self.hasArrived(begun) { return }
+                try LimitScript.finish(request, terms, actualTokens: actualTokens, now: clock?(), on: pipeline)
+            } catch {
+                state.withLock { state in
+                    if state.endings.count < Self.mostEndings { state.endings.append(Ending(request: request, actualTokens: actualTokens)) }
+                }
             }
         }
     }
 
-    /// A kept connection may be the victim of a restart of Redis: then a new one is tried, once.
-    private func onRedis<T>(_ body: (RedisConnection) throws -> T) throws -> T {
+    private static func hasArrived(_ begun: () throws -> Void) throws -> Bool {
         do {
-            return try redis.withConnection(body)
+            try begun()
+            return true
         } catch RedisError.lost {
-            return try redis.withConnection(body)
+            return false
         }
     }
+
+    /// A kept connection may be the victim of a restart of Redis: then a new one is tried, once.
+    private func again<T>(_ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch RedisError.lost {
+            return try body()
+        }
+    }
+
+    private func onRedis<T>(_ body: (RedisConnection) throws -> T) throws -> T { try again { try redis.withConnection(body) } }
 
     private func admitAlone(_ request: LimitRequest) -> LimitDecision {
         let decision = state.withLock { state in
