@@ -30,7 +30,9 @@ public struct Request {
     /// `Content-Type` without parameters, in lower case.
     var mediaType: String? {
         guard let type = parameters["CONTENT_TYPE"], !type.isEmpty else { return nil }
-        return type.prefix { $0 != ";" }.lowercased().trimmingSpaces
+        let name = type.utf8.prefix { $0 != UInt8(ascii: ";") }.drop { $0 == UInt8(ascii: " ") }
+        guard let last = name.lastIndex(where: { $0 != UInt8(ascii: " ") }) else { return "" }
+        return Substring(name[...last]).lowercased()
     }
 
     /// nil = absent or not a number.
@@ -51,11 +53,5 @@ public struct Query: Sendable {
             }
         }
         return nil
-    }
-}
-
-extension String {
-    var trimmingSpaces: String {
-        String(drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
     }
 }
