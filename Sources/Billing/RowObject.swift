@@ -8,10 +8,11 @@ struct RowObject {
         guard let value else { return }
         addName(name)
         bytes.append(UInt8(ascii: "\""))
-        if value.utf8.contains(where: Self.needsEscape) {
+        let start = bytes.count
+        bytes.append(contentsOf: value.utf8)
+        if (start..<bytes.count).contains(where: { Self.needsEscape(bytes[$0]) }) {
+            bytes.removeSubrange(start...)
             value.utf8.forEach { append(escaping: $0) }
-        } else {
-            bytes.append(contentsOf: value.utf8)
         }
         bytes.append(UInt8(ascii: "\""))
     }

@@ -18,9 +18,9 @@ public struct Request {
         self.parameters = parameters
         method = parameters["REQUEST_METHOD"] ?? ""
         let uri = parameters["REQUEST_URI"] ?? "/"
-        let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        path = String(parts.first ?? "/")
-        query = Query(parts.count > 1 ? parts[1] : "")
+        let end = uri.utf8.firstIndex(of: UInt8(ascii: "?")) ?? uri.endIndex
+        path = String(uri[..<end])
+        query = Query(end < uri.endIndex ? uri[uri.utf8.index(after: end)...] : "")
         location = Location(path: path)
     }
 
