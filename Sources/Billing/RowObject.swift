@@ -43,9 +43,25 @@ enum UTCTime {
         let (seconds, fraction) = floorDivide(microseconds, by: 1_000_000)
         let (days, second) = floorDivide(seconds, by: 86_400)
         let (year, month, day) = date(days: days)
-        return
-            "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(pad(second / 3_600, 2)):\(pad(second / 60 % 60, 2)):\(pad(second % 60, 2))"
-            + ".\(pad(fraction, 6))Z"
+        var text = Array("0000-00-00T00:00:00.000000Z".utf8)
+        write(year, to: &text, endingAt: 4)
+        write(month, to: &text, endingAt: 7)
+        write(day, to: &text, endingAt: 10)
+        write(second / 3_600, to: &text, endingAt: 13)
+        write(second / 60 % 60, to: &text, endingAt: 16)
+        write(second % 60, to: &text, endingAt: 19)
+        write(fraction, to: &text, endingAt: 26)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Puts the digits of a number over the zeros before `end`.
+    private static func write(_ value: Int64, to text: inout [UInt8], endingAt end: Int) {
+        var (rest, index) = (value, end)
+        while rest > 0 {
+            index -= 1
+            text[index] = UInt8(ascii: "0") + UInt8(rest % 10)
+            rest /= 10
+        }
     }
 
     /// The civil date of a day count since 1970, by Howard Hinnant's algorithm: howardhinnant.github.io/date_algorithms.html#civil_from_days
@@ -61,10 +77,5 @@ enum UTCTime {
     private static func floorDivide(_ value: Int64, by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
         let (quotient, remainder) = value.quotientAndRemainder(dividingBy: divisor)
         return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
-    }
-
-    private static func pad(_ value: Int64, _ width: Int) -> String {
-        let text = String(value)
-        return String(repeating: "0", count: max(0, width - text.count)) + text
     }
 }

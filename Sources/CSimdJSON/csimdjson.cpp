@@ -112,7 +112,7 @@ xj_status xj_parse(xj_parser *parser, const char *bytes, size_t count, size_t ma
     }
     // The document's tape begins with a root word; the root value is the next one.
     *root = {&parser->parser.doc, 1};
-    const bool check_strings = memmem(bytes, count, "\\u", 2) != nullptr;
+    const bool check_strings = memchr(bytes, '\\', count) && memmem(bytes, count, "\\u", 2);
     return check(at(*root), Limits{max_members, max_elements, check_strings});
 }
 
@@ -126,6 +126,17 @@ xj_text xj_string(xj_element element) {
 int64_t xj_int64(xj_element element) { return at(element).next_tape_value<int64_t>(); }
 
 double xj_double(xj_element element) { return at(element).next_tape_value<double>(); }
+
+bool xj_has(xj_element object, const char *name, size_t count) {
+    const auto tape = at(object);
+    if (type_of(tape) != '{') return false;
+    const size_t end = tape.after_element() - 1;
+    for (internal::tape_ref next(tape.doc, tape.json_index + 1); next.json_index < end; next.json_index = next.after_element()) {
+        if (next.get_string_view() == std::string_view(name, count)) return true;
+        next.json_index++;
+    }
+    return false;
+}
 
 xj_cursor xj_walk(xj_element element, const char *source, size_t begin) {
     auto tape = at(element);

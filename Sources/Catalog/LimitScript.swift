@@ -74,7 +74,7 @@ enum LimitScript {
     }
 
     static func admit(
-        _ request: LimitRequest, _ terms: LimitTerms, lease: Duration, now: Int?, on connection: RedisConnection
+        _ request: LimitRequest, _ terms: LimitTerms, lease: Duration, now: Int?, on commander: some RedisCommander
     ) throws -> Levels {
         var arguments = shared(request, terms, now: now)
         arguments.append(.integer(terms.requests.limit == nil ? 0 : 1))
@@ -83,13 +83,29 @@ enum LimitScript {
         arguments.append(.integer(terms.charge * BucketRate.unit))
         arguments.append(.integer(terms.concurrent))
         arguments.append(.integer(lease.microseconds))
-        return try levels(admission.run(on: connection, keys: keys(request), arguments: arguments))
+        return try levels(admission.run(on: commander, keys: keys(request), arguments: arguments))
     }
 
-    static func finish(_ request: LimitRequest, _ terms: LimitTerms, actualTokens: Int, now: Int?, on connection: RedisConnection) throws {
+    static func finish(
+        _ request: LimitRequest, _ terms: LimitTerms, actualTokens: Int, now: Int?, on commander: some RedisCommander
+    ) throws {
+        let arguments = endingArguments(request, terms, actualTokens: actualTokens, now: now)
+        _ = try levels(ending.run(on: commander, keys: keys(request), arguments: arguments))
+    }
+
+    /// Sends the ending without waiting for it.
+    /// - Returns: what waits; it is to be called once.
+    static func beginFinish(
+        _ request: LimitRequest, _ terms: LimitTerms, actualTokens: Int, now: Int?, on pipeline: RedisPipeline
+    ) throws -> () throws -> Void {
+        let arguments = endingArguments(request, terms, actualTokens: actualTokens, now: now)
+        let reply = try ending.begin(on: pipeline, keys: keys(request), arguments: arguments)
+        return { _ = try levels(reply()) }
+    }
+
+    private static func endingArguments(_ request: LimitRequest, _ terms: LimitTerms, actualTokens: Int, now: Int?) -> [RedisArgument] {
         let surplus = terms.charge - terms.tokens.charge(for: actualTokens)
-        let arguments = shared(request, terms, now: now) + [.integer(surplus * BucketRate.unit)]
-        _ = try levels(ending.run(on: connection, keys: keys(request), arguments: arguments))
+        return shared(request, terms, now: now) + [.integer(surplus * BucketRate.unit)]
     }
 
     static func runningKey(_ endpoint: ID<Endpoint>) -> String { Vendor.redisPrefix + "running:" + endpoint.description }

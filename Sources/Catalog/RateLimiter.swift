@@ -10,6 +10,7 @@ import Threads
 public final class RateLimiter: Limiter {
     private let redis: RedisPool
     private let logger: Logger
+    private let pipeline: RedisPipeline
     private let lease: Duration
     private let renewal: Duration
     private let clock: (@Sendable () -> Int)?
@@ -47,6 +48,7 @@ public final class RateLimiter: Limiter {
     public init(redis: RedisPool, gateways: Int, timeScale: Double = 1, clock: (@Sendable () -> Int)? = nil, logger: Logger) {
         self.redis = redis
         self.logger = logger
+        pipeline = RedisPipeline(redis: redis, name: "limits")
         self.clock = clock
         lease = .seconds(60) * timeScale
         renewal = .seconds(20) * timeScale
@@ -57,17 +59,18 @@ public final class RateLimiter: Limiter {
         }
     }
 
-    /// Ends the renewal thread and waits for it. It may be called once.
+    /// Ends the threads and waits for them. It may be called once.
     public func stop() {
         state.withLock { $0.isStopping = true }
         wake.signal()
         ended.wait()
+        pipeline.stop()
     }
 
     public func admit(_ request: LimitRequest) -> LimitDecision {
         let terms = LimitTerms(request)
         do {
-            let levels = try onRedis { try LimitScript.admit(request, terms, lease: lease, now: clock?(), on: $0) }
+            let levels = try again { try LimitScript.admit(request, terms, lease: lease, now: clock?(), on: pipeline) }
             if isAlone { note(nil) }
             if levels.obstacle == nil { begin(request, isCountedInRedis: true) }
             return terms.decision(levels.obstacle, requestLevel: levels.requests, tokenLevel: levels.tokens)
@@ -79,16 +82,6 @@ public final class RateLimiter: Limiter {
             default: break
             }
             return admitAlone(request)
-        }
-    }
-
-    public func finish(_ request: LimitRequest, actualTokens: Int) {
-        guard let ended = end(request, actualTokens: actualTokens), ended.isCountedInRedis else { return }
-        do {
-            try onRedis { try LimitScript.finish(request, LimitTerms(request), actualTokens: actualTokens, now: clock?(), on: $0) }
-        } catch {
-            note(error)
-            tellLater(request, actualTokens: actualTokens)
         }
     }
 
@@ -116,14 +109,42 @@ public final class RateLimiter: Limiter {
         }
     }
 
-    /// A kept connection may be the victim of a restart of Redis: then a new one is tried, once.
-    private func onRedis<T>(_ body: (RedisConnection) throws -> T) throws -> T {
-        do {
-            return try redis.withConnection(body)
-        } catch RedisError.lost {
-            return try redis.withConnection(body)
+    public func beginFinish(_ request: LimitRequest, actualTokens: Int) -> () -> Void {
+        guard let ended = end(request, actualTokens: actualTokens), ended.isCountedInRedis else { return {} }
+        let terms = LimitTerms(request)
+        // While Redis is away nothing is begun: the pool says when to try it again.
+        let begun =
+            redis.isAway ? nil : try? LimitScript.beginFinish(request, terms, actualTokens: actualTokens, now: clock?(), on: pipeline)
+        return { [self] in
+            do {
+                if let begun, try Self.hasArrived(begun) { return }
+                try LimitScript.finish(request, terms, actualTokens: actualTokens, now: clock?(), on: pipeline)
+            } catch {
+                note(error)
+                tellLater(request, actualTokens: actualTokens)
+            }
         }
     }
+
+    private static func hasArrived(_ begun: () throws -> Void) throws -> Bool {
+        do {
+            try begun()
+            return true
+        } catch RedisError.lost {
+            return false
+        }
+    }
+
+    /// A kept connection may be the victim of a restart of Redis: then a new one is tried, once.
+    private func again<T>(_ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch RedisError.lost {
+            return try body()
+        }
+    }
+
+    private func onRedis<T>(_ body: (RedisConnection) throws -> T) throws -> T { try again { try redis.withConnection(body) } }
 
     private func admitAlone(_ request: LimitRequest) -> LimitDecision {
         let decision = state.withLock { state in

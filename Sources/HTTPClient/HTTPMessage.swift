@@ -26,7 +26,10 @@ public struct HTTPHead: Sendable {
 
     /// The value of the first header of that name, in whatever case it came.
     public func value(of name: String) -> String? {
-        for line in lines.split(separator: UInt8(ascii: "\n")) {
+        var rest = lines[...]
+        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+            let line = rest[..<end]
+            rest = rest[(end + 1)...]
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
             guard line[..<colon].elementsEqual(name.utf8, by: { $0 | 0x20 == $1 | 0x20 }) else { continue }
             return String(decoding: line[(colon + 1)...].trimmingSpaces(), as: UTF8.self)

@@ -26,14 +26,3 @@ enum InferenceHeaders {
         clamps.isEmpty ? [] : [("X-Xerotier-Clamped", clamps.map(\.description).joined(separator: ", "))]
     }
 }
-
-extension Double {
-    /// With a fixed number of decimals; no locale, no formatter.
-    func text(decimals: Int) -> String {
-        var scale = 1
-        for _ in 0..<decimals { scale *= 10 }
-        let units = Int((self * Double(scale)).rounded())
-        let fraction = String(units % scale)
-        return "\(units / scale).\(String(repeating: "0", count: decimals - fraction.count))\(fraction)"
-    }
-}

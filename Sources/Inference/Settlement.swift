@@ -32,7 +32,9 @@ struct Settlement {
     /// Returns when the usage row is durable.
     /// - Throws: when it could not be made durable; the answer must then not look complete.
     func settle(_ outcome: Outcome, timeToFirstToken: Duration?, call: any UpstreamCall) throws -> UsageEvent {
-        limiter.finish(limits, actualTokens: outcome.usage?.rateTokens ?? 0)
+        // Redis and Postgres work side by side; both are done before the last byte.
+        let waitForLimits = limiter.beginFinish(limits, actualTokens: outcome.usage?.rateTokens ?? 0)
+        defer { waitForLimits() }
         let event = event(outcome, timeToFirstToken: timeToFirstToken, call: call)
         try committer.commit(Commit(rows: [event.commitRow]))
         return event

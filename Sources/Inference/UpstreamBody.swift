@@ -15,11 +15,6 @@ package struct UpstreamBody {
         package var description: String { "\(name)=\(from)->\(to)" }
     }
 
-    /// Dropped: the router sets them (02 §1).
-    private static let blocked: Set<String> = ["cache_salt", "kv_transfer_params", "lora_request", "priority", "request_id"]
-    /// Dropped: they are for us.
-    private static let ours: Set<String> = ["store", "metadata", "service_tier"]
-
     private var json = JSONWriter(capacity: 4096)
     private var isFirst = true
 
@@ -29,16 +24,20 @@ package struct UpstreamBody {
         let limit = try Self.tokenLimit(chat, endpoint)
         json.raw("{" as StaticString)
         for member in root.members {
-            let name = member.name.description
-            switch name {
+            switch member.name {
+            // Written anew below.
             case "model", "stream_options", "max_tokens", "max_completion_tokens": continue
+            // For us.
+            case "store", "metadata", "service_tier": continue
+            // Set by the router alone (02 §1).
+            case "cache_salt", "kv_transfer_params", "lora_request", "priority", "request_id": continue
             case "messages" where !chat.hasSystemMessage && endpoint.defaults.systemPrompt != nil:
                 messages(member.value, after: endpoint.defaults.systemPrompt ?? "")
             case "temperature" where member.value.isNull, "top_p" where member.value.isNull, "reasoning_effort" where member.value.isNull:
                 continue
             default:
-                if Self.blocked.contains(name) || Self.ours.contains(name) || name.hasPrefix(Vendor.memberPrefix) { continue }
-                begin(name)
+                if member.name.hasPrefix(Vendor.memberPrefix) { continue }
+                begin(member.name.utf8)
                 json.raw(member.value.text)
             }
         }
@@ -89,6 +88,11 @@ package struct UpstreamBody {
     }
 
     private mutating func begin(_ name: String) {
+        var name = name
+        name.withUTF8 { begin(UnsafeRawBufferPointer($0)) }
+    }
+
+    private mutating func begin(_ name: UnsafeRawBufferPointer) {
         if !isFirst { json.raw("," as StaticString) }
         isFirst = false
         json.string(name)

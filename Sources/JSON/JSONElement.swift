@@ -58,6 +58,8 @@ public struct JSONElement {
 
     /// The first member of that name.
     public subscript(name: StaticString) -> JSONElement? {
+        // Most names that we ask for are not there.
+        guard xj_has(raw, UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self), name.utf8CodeUnitCount) else { return nil }
         for member in members where member.name == name { return member.value }
         return nil
     }

@@ -45,20 +45,22 @@ public enum CommitError: Error, Sendable {
 extension Connection {
     /// Writes commits in one transaction; rows are grouped by statement, in the order in which the statements first appear.
     func write(_ commits: some Collection<Commit>) throws {
-        var order: [CommitStatement] = []
-        var arrays: [CommitStatement: [UInt8]] = [:]
+        // A handful of statements at most: looking through them is quicker than hashing their text.
+        var statements: [CommitStatement] = []
+        var arrays: [[UInt8]] = []
         for commit in commits {
             for row in commit.rows {
-                if arrays[row.statement] == nil {
-                    order.append(row.statement)
-                    arrays[row.statement] = [UInt8(ascii: "[")]
-                } else {
-                    arrays[row.statement]?.append(UInt8(ascii: ","))
+                let known = statements.firstIndex { $0.name == row.statement.name }
+                let index = known ?? statements.count
+                if known == nil {
+                    statements.append(row.statement)
+                    arrays.append([])
                 }
-                arrays[row.statement]?.append(contentsOf: row.json)
+                arrays[index].append(UInt8(ascii: known == nil ? "[" : ","))
+                arrays[index].append(contentsOf: row.json)
             }
         }
-        let writes = order.map { SQL($0.sql, values: [.utf8((arrays[$0] ?? []) + [UInt8(ascii: "]")])]) }
+        let writes = zip(statements, arrays).map { SQL($0.sql, values: [.utf8($1 + [UInt8(ascii: "]")])]) }
         // A single statement is a transaction by itself and saves two round trips.
         if writes.count == 1 {
             try query(writes[0])

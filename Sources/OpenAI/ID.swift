@@ -15,7 +15,7 @@ public struct ID<Kind: Identified>: Hashable, Sendable, CustomStringConvertible 
     public init?(_ text: String) {
         guard text.hasPrefix(Kind.idPrefix) else { return nil }
         let rest = text.utf8.dropFirst(Kind.idPrefix.utf8.count)
-        guard rest.count == 24, rest.allSatisfy({ IDAlphabet.characters.contains($0) }) else { return nil }
+        guard rest.count == 24, rest.allSatisfy(IDAlphabet.contains) else { return nil }
         description = text
     }
 
@@ -51,7 +51,9 @@ extension ID: Codable {
 
 /// The 32 symbols of new identifiers, and all that are accepted.
 package enum IDAlphabet {
-    static let characters = Set("0123456789abcdefghijklmnopqrstuvwxyz".utf8)
+    static func contains(_ character: UInt8) -> Bool {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(character) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(character)
+    }
     private static let symbols = Array("0123456789abcdefghijkmnpqrstuvwx".utf8)
 
     /// 24 symbols of 5 random bits.

@@ -9,11 +9,25 @@ public final class RedisScript: Sendable {
 
     public init(_ source: String) { self.source = source }
 
-    public func run(on connection: RedisConnection, keys: [String], arguments: [RedisArgument]) throws -> RedisReply {
+    public func run(on commander: some RedisCommander, keys: [String], arguments: [RedisArgument]) throws -> RedisReply {
+        let hash = try loadedHash(on: commander)
+        return try evaluateIfForgotten(on: commander, keys, arguments) { try commander.command(command("EVALSHA", hash, keys, arguments)) }
+    }
+
+    /// Sends the script without waiting for it.
+    /// - Returns: what waits for the answer; it is to be called once.
+    public func begin(on pipeline: RedisPipeline, keys: [String], arguments: [RedisArgument]) throws -> () throws -> RedisReply {
+        let pending = pipeline.begin(command("EVALSHA", try loadedHash(on: pipeline), keys, arguments))
+        return { try self.evaluateIfForgotten(on: pipeline, keys, arguments) { try pending.reply() } }
+    }
+
+    private func evaluateIfForgotten(
+        on commander: some RedisCommander, _ keys: [String], _ arguments: [RedisArgument], _ reply: () throws -> RedisReply
+    ) throws -> RedisReply {
         do {
-            return try connection.command(command("EVALSHA", try loadedHash(on: connection), keys, arguments))
+            return try reply()
         } catch RedisError.refused(let message) where message.hasPrefix("NOSCRIPT") {
-            return try connection.command(command("EVAL", source, keys, arguments))
+            return try commander.command(command("EVAL", source, keys, arguments))
         }
     }
 
@@ -29,9 +43,9 @@ public final class RedisScript: Sendable {
     }
 
     /// The hash depends on the source alone: it is asked for once and never changes.
-    private func loadedHash(on connection: RedisConnection) throws -> String {
+    private func loadedHash(on commander: some RedisCommander) throws -> String {
         if let known = hash.withLock({ $0 }) { return known }
-        let reply = try connection.command(["SCRIPT", "LOAD", .string(source)])
+        let reply = try commander.command(["SCRIPT", "LOAD", .string(source)])
         guard let loaded = reply.string else { throw RedisError.refused("SCRIPT LOAD gave no hash") }
         hash.withLock { $0 = loaded }
         return loaded

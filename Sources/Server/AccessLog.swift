@@ -50,7 +50,7 @@ public final class AccessLog: Sendable {
         json.raw(#","status":"#)
         json.integer(status)
         json.raw(#","ms":"#)
-        json.raw(String(format: "%.3f", milliseconds))
+        json.raw(milliseconds.text(decimals: 3))
         member(#","project":"#, context.principalIfAny?.projectID.description)
         member(#","key":"#, context.principalIfAny?.keyID.description)
         member(#","endpoint":"#, context.log.endpointSlug)
@@ -59,7 +59,7 @@ public final class AccessLog: Sendable {
         member(#","error":"#, context.log.errorCode?.name)
         if let first = context.log.timeToFirstByte {
             json.raw(#","ttft_ms":"#)
-            json.raw(String(format: "%.3f", first.milliseconds))
+            json.raw(first.milliseconds.text(decimals: 3))
         }
         if let input = context.log.inputTokens {
             json.raw(#","input_tokens":"#)
@@ -83,6 +83,17 @@ public final class AccessLog: Sendable {
             }
         }
         return allowed && (8...64).contains(text.utf8.count) ? text : nil
+    }
+}
+
+extension Double {
+    /// With a fixed number of decimals; no locale, no formatter.
+    public func text(decimals: Int) -> String {
+        var scale = 1
+        for _ in 0..<decimals { scale *= 10 }
+        let units = Int((self * Double(scale)).rounded())
+        let fraction = String(units % scale)
+        return "\(units / scale).\(String(repeating: "0", count: decimals - fraction.count))\(fraction)"
     }
 }
 

@@ -66,5 +66,11 @@ public protocol Limiter: Sendable {
     /// Takes one request, the estimated tokens and a concurrency slot, all or none.
     func admit(_ request: LimitRequest) -> LimitDecision
     /// Gives the slot back and corrects the token bucket by `actual - estimate`. Cached prompt tokens count 25 % in `actualTokens`.
-    func finish(_ request: LimitRequest, actualTokens: Int)
+    /// - Returns: what waits until that is done, to be called once: other work may go on beside.
+    func beginFinish(_ request: LimitRequest, actualTokens: Int) -> () -> Void
+}
+
+extension Limiter {
+    /// Gives the slot back and corrects the token bucket, as `beginFinish`, and waits.
+    public func finish(_ request: LimitRequest, actualTokens: Int) { beginFinish(request, actualTokens: actualTokens)() }
 }

@@ -18,9 +18,9 @@ public struct Request {
         self.parameters = parameters
         method = parameters["REQUEST_METHOD"] ?? ""
         let uri = parameters["REQUEST_URI"] ?? "/"
-        let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        path = String(parts.first ?? "/")
-        query = Query(parts.count > 1 ? parts[1] : "")
+        let end = uri.utf8.firstIndex(of: UInt8(ascii: "?")) ?? uri.endIndex
+        path = String(uri[..<end])
+        query = Query(end < uri.endIndex ? uri[uri.utf8.index(after: end)...] : "")
         location = Location(path: path)
     }
 
@@ -30,7 +30,9 @@ public struct Request {
     /// `Content-Type` without parameters, in lower case.
     var mediaType: String? {
         guard let type = parameters["CONTENT_TYPE"], !type.isEmpty else { return nil }
-        return type.prefix { $0 != ";" }.lowercased().trimmingSpaces
+        let name = type.utf8.prefix { $0 != UInt8(ascii: ";") }.drop { $0 == UInt8(ascii: " ") }
+        guard let last = name.lastIndex(where: { $0 != UInt8(ascii: " ") }) else { return "" }
+        return Substring(name[...last]).lowercased()
     }
 
     /// nil = absent or not a number.
@@ -51,11 +53,5 @@ public struct Query: Sendable {
             }
         }
         return nil
-    }
-}
-
-extension String {
-    var trimmingSpaces: String {
-        String(drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
     }
 }

@@ -61,8 +61,10 @@ public struct Response {
         for header in headers {
             head.append(contentsOf: header.name.utf8)
             head.append(contentsOf: ": ".utf8)
+            let start = head.count
+            head.append(contentsOf: header.value.utf8)
             // A value never opens a second line, whatever it was made of.
-            head.append(contentsOf: header.value.utf8.lazy.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 })
+            for index in start..<head.count where head[index] < 0x20 { head[index] = UInt8(ascii: " ") }
             head.append(contentsOf: "\r\n".utf8)
         }
         head.append(contentsOf: "\r\n".utf8)

@@ -55,7 +55,7 @@ public struct Location: Equatable, Sendable {
 
     /// Splits a path (without query, still percent-encoded). A trailing slash is ignored.
     public init(path: String) {
-        var segments = path.split(separator: "/", omittingEmptySubsequences: true).map { PercentEncoding.decode($0) }
+        var segments = path.utf8.split(separator: UInt8(ascii: "/")).map { PercentEncoding.decode(Substring($0)) }
         if segments.first == "v1" {
             family = .host
             segments.removeFirst()

@@ -100,11 +100,11 @@ public struct Server: Sendable {
         guard let header = request.header("HTTP_AUTHORIZATION"), !header.isEmpty else {
             throw APIError(.authenticationError, "No API key was given. Send it as 'Authorization: Bearer <key>'.")
         }
-        let parts = header.split(separator: " ", maxSplits: 1)
-        guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+        let parts = header.utf8.split(separator: UInt8(ascii: " "), maxSplits: 1)
+        guard parts.count == 2, Substring(parts[0]).lowercased() == "bearer" else {
             throw APIError(.authenticationError, "The Authorization header must be 'Bearer <key>'.")
         }
-        return String(parts[1])
+        return String(Substring(parts[1]))
     }
 
     /// Reads the body to its end, so that a readable connection means a client that left.

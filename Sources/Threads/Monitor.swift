@@ -33,15 +33,14 @@ public final class Monitor<Value>: @unchecked Sendable {
         return try body(&value.pointee)
     }
 
-    /// Changes the value and wakes everybody who waits.
+    /// Changes the value and wakes everybody who waits; after the lock is free, or they would only wait again, for it.
     public func change<Answer>(_ body: (inout Value) throws -> Answer) rethrows -> Answer {
-        pthread_mutex_lock(mutex)
-        defer {
-            pthread_cond_broadcast(condition)
-            pthread_mutex_unlock(mutex)
-        }
-        return try body(&value.pointee)
+        defer { wakeAll() }
+        return try withLock(body)
     }
+
+    /// Wakes everybody who waits, after a change by `withLock`.
+    public func wakeAll() { pthread_cond_broadcast(condition) }
 
     /// Waits while `isWaiting` holds, at most for `limit` seconds, and then runs `body` under the same lock.
     public func wait<Answer>(

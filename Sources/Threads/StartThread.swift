@@ -19,6 +19,15 @@ public func startThread(_ name: String, stackSize: Int = 256 << 10, _ body: @esc
     precondition(status == 0, "pthread_create failed with \(status): the limit of processes or memory is reached")
 }
 
+/// Prepares the kernel for a process of many threads: locks and semaphores that are waited on lie in a table of its own, and newer kernels size
+/// that by the cores alone. In a table of 16 lists every wake-up would then go past thousands of idle threads. To be called once, at the start.
+public func prepareForThreads(_ count: Int) {
+    var slots = 16
+    while slots < 2 * count { slots *= 2 }
+    // Older kernels refuse: they have one large table for all processes.
+    _ = threads_shim_set_futex_slots(UInt(slots))
+}
+
 private final class ThreadBody: Sendable {
     let name: String
     let run: @Sendable () -> Void

@@ -33,6 +33,7 @@ import Threads
         try OpenFiles.raise(forThreads: configuration.gateway.threads)
         // Blocked before any thread starts, so that only the thread in sigwait takes them.
         let signals = Signals.block([SIGTERM, SIGINT, SIGHUP])
+        prepareForThreads(configuration.gateway.threads)
         let front = ThreadedFront(threads: configuration.gateway.threads)
         let assembly = try Assembly(configuration)
         assembly.services.metrics.gauge("connections") { Double(front.connectionCount) }
