@@ -31,8 +31,8 @@ let package = Package(
         .target(name: "FastCGI", dependencies: ["CFastCGI", "Threads"]),
         .target(name: "Postgres", dependencies: ["CPostgres"]),
         .target(name: "Redis", dependencies: ["CRedis", "Threads"]),
-        .target(name: "HTTPClient", dependencies: ["CCurl"]),
-        .target(name: "JSON", dependencies: ["CSimdJSON"]),
+        .target(name: "HTTPClient", dependencies: ["CCurl", "Threads"]),
+        .target(name: "JSON", dependencies: ["CSimdJSON", "Threads"]),
         .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
 
         // Layer 2: the frame.

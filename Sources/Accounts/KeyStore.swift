@@ -85,7 +85,7 @@ extension Connection {
     public func keys(projectSlug: String) throws -> [KeyListing] {
         let project = try requireProject(slug: projectSlug)
         return try query(
-            "SELECT \(trusted: KeyListing.columns) FROM api_keys WHERE project_id = \(project) ORDER BY created_at DESC, id DESC"
+            "SELECT \(trusted: KeyListing.columns) FROM api_keys WHERE project_id = \(project) ORDER BY api_keys.created_at DESC, id DESC"
         ).map { try $0.keyListing() }
     }
 

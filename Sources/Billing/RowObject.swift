@@ -1,64 +1,39 @@
+import JSON
+
 /// Writes one flat JSON object. Absent members are left out: the database reads them as NULL.
 struct RowObject {
-    private var bytes: [UInt8] = [UInt8(ascii: "{")]
+    private var json = JSONWriter(capacity: 1_024)
 
-    init() { bytes.reserveCapacity(1_024) }
+    init() {}
 
     mutating func add(_ name: StaticString, _ value: String?) {
         guard let value else { return }
         addName(name)
-        bytes.append(UInt8(ascii: "\""))
-        let start = bytes.count
-        bytes.append(contentsOf: value.utf8)
-        if (start..<bytes.count).contains(where: { Self.needsEscape(bytes[$0]) }) {
-            bytes.removeSubrange(start...)
-            value.utf8.forEach { append(escaping: $0) }
-        }
-        bytes.append(UInt8(ascii: "\""))
+        // Postgres has no NUL in texts and would refuse the whole row.
+        json.string(value.utf8.contains(0) ? String(value.unicodeScalars.map { $0 == "\0" ? "\u{FFFD}" : Character($0) }) : value)
     }
 
     mutating func add(_ name: StaticString, _ value: (some FixedWidthInteger)?) {
         guard let value else { return }
         addName(name)
-        bytes.append(contentsOf: String(value).utf8)
+        json.integer(value)
     }
 
     mutating func add(_ name: StaticString, _ value: Bool) {
         addName(name)
-        bytes.append(contentsOf: value ? Array("true".utf8) : Array("false".utf8))
+        json.bool(value)
     }
 
     consuming func finish() -> [UInt8] {
-        bytes.append(UInt8(ascii: "}"))
-        return bytes
+        json.raw("}" as StaticString)
+        return json.bytes
     }
 
     /// Names are ours and need no escapes.
     private mutating func addName(_ name: StaticString) {
-        if bytes.count > 1 { bytes.append(UInt8(ascii: ",")) }
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(UInt8(ascii: ":"))
-    }
-
-    private static func needsEscape(_ byte: UInt8) -> Bool { byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") }
-
-    private mutating func append(escaping byte: UInt8) {
-        switch byte {
-        case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-            bytes.append(UInt8(ascii: "\\"))
-            bytes.append(byte)
-        case 0:
-            // Postgres has no NUL in texts and would refuse the whole row.
-            bytes.append(contentsOf: "\\ufffd".utf8)
-        case 1..<0x20:
-            let digits = Array("0123456789abcdef".utf8)
-            bytes.append(contentsOf: "\\u00".utf8)
-            bytes.append(digits[Int(byte >> 4)])
-            bytes.append(digits[Int(byte & 15)])
-        default: bytes.append(byte)
-        }
+        json.raw((json.bytes.isEmpty ? "{\"" : ",\"") as StaticString)
+        json.raw(name)
+        json.raw("\":" as StaticString)
     }
 }
 

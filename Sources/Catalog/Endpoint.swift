@@ -61,6 +61,18 @@ public struct UpstreamSettings: Sendable, Equatable {
     }
 }
 
+extension UpstreamSettings {
+    private static let ownHeaders: Set<String> = [
+        "host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade", "cookie", "x-request-id", "expect",
+    ]
+
+    /// Headers an endpoint may not set (02 §9): they are the connection's, ours or a proxy's.
+    public static func isOwnHeader(_ name: String) -> Bool {
+        let name = name.lowercased()
+        return ownHeaders.contains(name) || name.hasPrefix("proxy-") || name.hasPrefix("x-forwarded-")
+    }
+}
+
 /// The further limits of an endpoint; each only lowers the tier's value.
 public struct EndpointLimits: Sendable, Equatable, Codable {
     public var requestsPerMinute: Int?

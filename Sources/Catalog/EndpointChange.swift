@@ -46,6 +46,9 @@ extension EndpointChange {
             guard name.wholeMatch(of: /[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}/) != nil else {
                 throw APIError.invalid("upstream.headers", "'\(name)' is not the name of a header.")
             }
+            guard !UpstreamSettings.isOwnHeader(name) else {
+                throw APIError.invalid("upstream.headers", "The header '\(name)' cannot be set.")
+            }
             try Self.check(headerText: value, "upstream.headers")
         }
         try checkDefaults()

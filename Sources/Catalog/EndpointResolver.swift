@@ -22,10 +22,10 @@ public enum EndpointResolver {
         return found
     }
 
-    /// A degraded endpoint still serves, so it counts as active.
+    /// A degraded endpoint still serves, so it counts as active. Of those made in the same second the catalog's order decides, which is finer.
     private static func oldestActive(_ endpoints: [EndpointRecord]) -> EndpointRecord? {
-        let byAge = endpoints.sorted { ($0.createdAt, $0.id.description) < ($1.createdAt, $1.id.description) }
-        return byAge.first { $0.status == .active || $0.status == .degraded } ?? byAge.first
+        let active = endpoints.filter { $0.status == .active || $0.status == .degraded }
+        return active.min { $0.createdAt < $1.createdAt } ?? endpoints.min { $0.createdAt < $1.createdAt }
     }
 }
 

@@ -24,12 +24,13 @@ extension Connection {
             try change.checkLimits(against: serviceTier(tier))
             let model = try change.model.map { try modelID($0, of: project, change) }
             let id = try existing?.get("id") ?? insertEndpoint(slug, of: project, model: model, tier: tier, change)
-            let before = try endpointJSON(id, without: ["generation", "updated_at"])
+            let before = try endpointJSON(id, of: project, without: ["generation", "updated_at"])
             try update(id, of: project, change, model: model, sealing: sealing)
-            if try existing != nil && before != endpointJSON(id, without: ["generation", "updated_at"]) {
-                try query("UPDATE endpoints SET generation = generation + 1, updated_at = now() WHERE id = \(id)")
+            if try existing != nil && before != endpointJSON(id, of: project, without: ["generation", "updated_at"]) {
+                try query(
+                    "UPDATE endpoints SET generation = generation + 1, updated_at = now() WHERE id = \(id) AND project_id = \(project)")
             }
-            return try endpointJSON(id, without: ["upstream_api_key"])
+            return try endpointJSON(id, of: project, without: ["upstream_api_key"])
         }
     }
 
@@ -76,11 +77,12 @@ extension Connection {
 
     /// Sealing makes another envelope each time, so the stored one is kept where it holds the same key.
     private func setUpstreamKey(_ key: String, on id: ID<Endpoint>, of project: ID<Project>, sealing: Sealing) throws {
-        let stored = try query("SELECT upstream_api_key FROM endpoints WHERE id = \(id)")[0].optional("upstream_api_key", as: [UInt8].self)
+        let stored = try query("SELECT upstream_api_key FROM endpoints WHERE id = \(id) AND project_id = \(project)")[0].optional(
+            "upstream_api_key", as: [UInt8].self)
         let opened = stored.flatMap { try? sealing.open(project: project.description, kind: upstreamKeyKind, $0) }
         guard opened != Array(key.utf8) else { return }
         let sealed = try sealing.seal(project: project.description, kind: upstreamKeyKind, Array(key.utf8))
-        try query("UPDATE endpoints SET upstream_api_key = \(sealed) WHERE id = \(id)")
+        try query("UPDATE endpoints SET upstream_api_key = \(sealed) WHERE id = \(id) AND project_id = \(project)")
     }
 
     /// The model of this name; one that only exists at the upstream is noted on its first use.
@@ -103,8 +105,9 @@ extension Connection {
         return id
     }
 
-    private func endpointJSON(_ id: ID<Endpoint>, without columns: [String]) throws -> String {
-        try query("SELECT to_jsonb(e) - \(columns)::text[] AS json FROM endpoints e WHERE id = \(id)")[0].get("json")
+    private func endpointJSON(_ id: ID<Endpoint>, of project: ID<Project>, without columns: [String]) throws -> String {
+        try query("SELECT to_jsonb(e) - \(columns)::text[] AS json FROM endpoints e WHERE id = \(id) AND project_id = \(project)")[0].get(
+            "json")
     }
 
     private func json(_ value: (some Encodable)?) throws -> String? {

@@ -1,19 +1,20 @@
 import Dispatch
 import Foundation
+import Logging
 import OpenAI
 import Redis
 import Server
-import Synchronization
 import Threads
 
 /// Rates and concurrency over all gateways, counted in Redis (04 §6-7); while Redis is away, by each process for its share.
 public final class RateLimiter: Limiter {
     private let redis: RedisPool
+    private let logger: Logger
     private let pipeline: RedisPipeline
     private let lease: Duration
     private let renewal: Duration
     private let clock: (@Sendable () -> Int)?
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let wake = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)
 
@@ -35,6 +36,7 @@ public final class RateLimiter: Limiter {
         /// What Redis has not been told yet because it was away.
         var endings: [Ending] = []
         var isStopping = false
+        var isAlone = false
     }
 
     /// After so many more are dropped: the leases free their slots, the buckets refill.
@@ -43,13 +45,14 @@ public final class RateLimiter: Limiter {
     /// - Parameters:
     ///   - gateways: how many processes share the limits.
     ///   - clock: microseconds, for tests; nil = Redis' own time.
-    public init(redis: RedisPool, gateways: Int, timeScale: Double = 1, clock: (@Sendable () -> Int)? = nil) {
+    public init(redis: RedisPool, gateways: Int, timeScale: Double = 1, clock: (@Sendable () -> Int)? = nil, logger: Logger) {
         self.redis = redis
+        self.logger = logger
         pipeline = RedisPipeline(redis: redis, name: "limits")
         self.clock = clock
         lease = .seconds(60) * timeScale
         renewal = .seconds(20) * timeScale
-        state = Mutex(State(fallback: RateLimiterFallback(gateways: gateways)))
+        state = Lock(State(fallback: RateLimiterFallback(gateways: gateways)))
         startThread("limit-renewal", stackSize: 512 << 10) { [self] in
             renewUntilStopped()
             ended.signal()
@@ -68,10 +71,41 @@ public final class RateLimiter: Limiter {
         let terms = LimitTerms(request)
         do {
             let levels = try again { try LimitScript.admit(request, terms, lease: lease, now: clock?(), on: pipeline) }
+            if isAlone { note(nil) }
             if levels.obstacle == nil { begin(request, isCountedInRedis: true) }
             return terms.decision(levels.obstacle, requestLevel: levels.requests, tokenLevel: levels.tokens)
         } catch {
+            note(error)
+            // The script may have run all the same: its slot must not stay taken until its lease ends.
+            switch error as? RedisError {
+            case .timedOut, .lost: tellLater(request, actualTokens: 0)
+            default: break
+            }
             return admitAlone(request)
+        }
+    }
+
+    /// Whether limits are counted by each process for its share, because Redis fails.
+    public var isAlone: Bool { state.withLock { $0.isAlone } }
+
+    /// Says once that Redis fails, and once that it is used again.
+    private func note(_ error: (any Error)?) {
+        let hasChanged = state.withLock { state in
+            guard state.isAlone != (error != nil) else { return false }
+            state.isAlone = error != nil
+            return true
+        }
+        guard hasChanged else { return }
+        if let error {
+            logger.error("limits are counted by each process alone: Redis fails", metadata: ["error": "\(error)"])
+        } else {
+            logger.notice("limits are counted in Redis again")
+        }
+    }
+
+    private func tellLater(_ request: LimitRequest, actualTokens: Int) {
+        state.withLock { state in
+            if state.endings.count < Self.mostEndings { state.endings.append(Ending(request: request, actualTokens: actualTokens)) }
         }
     }
 
@@ -86,9 +120,8 @@ public final class RateLimiter: Limiter {
                 if let begun, try Self.hasArrived(begun) { return }
                 try LimitScript.finish(request, terms, actualTokens: actualTokens, now: clock?(), on: pipeline)
             } catch {
-                state.withLock { state in
-                    if state.endings.count < Self.mostEndings { state.endings.append(Ending(request: request, actualTokens: actualTokens)) }
-                }
+                note(error)
+                tellLater(request, actualTokens: actualTokens)
             }
         }
     }
@@ -124,7 +157,6 @@ public final class RateLimiter: Limiter {
     private func begin(_ request: LimitRequest, isCountedInRedis: Bool) {
         let running = Running(endpoint: request.endpointID, isCountedInRedis: isCountedInRedis, needsRenewalAt: .now + renewal)
         state.withLock { state in
-            if isCountedInRedis && !state.fallback.isEmpty { state.fallback.removeAll() }
             state.running[request.requestID] = running
             state.runningByEndpoint[request.endpointID, default: 0] += 1
         }

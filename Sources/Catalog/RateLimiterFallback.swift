@@ -19,10 +19,6 @@ struct RateLimiterFallback {
 
     init(gateways: Int) { self.gateways = max(1, gateways) }
 
-    var isEmpty: Bool { kept.isEmpty }
-
-    mutating func removeAll() { kept = [:] }
-
     mutating func admit(_ request: LimitRequest, running: Int, now: Int) -> LimitDecision {
         let terms = LimitTerms(share(of: request))
         let holder = Holder(endpoint: request.endpointID, key: request.keyID)

@@ -19,7 +19,7 @@ public struct Configuration: Sendable, Equatable {
     public var databaseURL = ""
     public var databasePool = 8
     public var redisSocket = ""
-    public var redisPool = 16
+    public var redisPool = 64
     public var gateway = Gateway()
     /// `host:port` of upstreams the operator allows although they are private or plain http.
     public var egressAllowHosts: [String] = []

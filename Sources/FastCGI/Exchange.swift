@@ -80,4 +80,32 @@ public struct Parameters {
         else { return nil }
         return String(cString: value)
     }
+
+    /// The request line and headers as the client sent them, taken from `HTTP_…` and counted as HTTP/1.1 would write them.
+    public var requestHead: HeadSize {
+        var size = HeadSize()
+        size.bytes = (self["REQUEST_METHOD"] ?? "").utf8.count + (self["REQUEST_URI"] ?? "").utf8.count + "  HTTP/1.1\r\n".utf8.count
+        guard var entry = environment else { return size }
+        while let text = entry.pointee {
+            entry += 1
+            // nginx hides HTTP_PROXY by an empty value of its own.
+            guard strncmp(text, "HTTP_", 5) == 0, strcmp(text, "HTTP_PROXY=") != 0 else { continue }
+            // The name's prefix and `=` go, and `: ` comes.
+            let line = strlen(text) - 4
+            size.headers += 1
+            size.largestHeader = max(size.largestHeader, line)
+            size.bytes += line + 2
+        }
+        return size
+    }
+}
+
+/// How large a request's line and headers are.
+public struct HeadSize: Equatable, Sendable {
+    public var headers = 0
+    /// Of one header, without its line end.
+    public var largestHeader = 0
+    /// Of the request line and all headers, with their line ends.
+    public var bytes = 0
+    public init() {}
 }

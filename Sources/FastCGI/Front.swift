@@ -8,7 +8,7 @@ import Threads
 public protocol Front: Sendable {
     /// Serves until `drain` was called and the last request has ended.
     func run(_ handler: @escaping @Sendable (borrowing Exchange) -> Void)
-    /// Takes no new connection, finishes running requests; `run` then returns.
+    /// Takes no new connection; `run` returns when nginx has closed those that there are.
     func drain()
 }
 
@@ -16,12 +16,15 @@ public protocol Front: Sendable {
 ///
 /// nginx keeps connections open, and a kept connection holds its thread, busy or idle. So one acceptor takes a connection only
 /// when a thread is free for it; the others stay in the listening socket's backlog, where another process may take them.
+///
+/// It never closes a connection that nginx wants to keep, not even while it drains: nginx may be sending the next request into it at that moment,
+/// and that request would be lost. nginx closes connections that are idle or some seconds old (`keepalive_timeout`, `keepalive_time`).
 public final class ThreadedFront: Front {
     private let listener: Int32
     private let threads: Int
     private let stop: Int32
     private let draining = Atomic<Bool>(false)
-    private let accepted = Mutex<[Int32]>([])
+    private let accepted = Lock<[Int32]>([])
     private let freeThreads = DispatchSemaphore(value: 0)
     private let connections = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)
@@ -77,7 +80,7 @@ public final class ThreadedFront: Front {
         while !draining.load(ordering: .sequentiallyConsistent) {
             var waits = [pollfd(fd: listener, events: Int16(POLLIN), revents: 0), pollfd(fd: stop, events: Int16(POLLIN), revents: 0)]
             poll(&waits, 2, -1)
-            guard waits[0].revents != 0 else { continue }
+            guard waits[1].revents == 0 else { return nil }
             let connection = fastcgi_shim_accept(listener)
             if connection >= 0 { return connection }
             // Another process took it (EAGAIN), the client left (ECONNABORTED), or descriptors ran out: wait a little rather than spin.
@@ -108,7 +111,6 @@ public final class ThreadedFront: Front {
     private func serve(_ request: UnsafeMutablePointer<FCGX_Request>, _ handler: (borrowing Exchange) -> Void) {
         while FCGX_Accept_r(request) == 0 {
             handler(Exchange(request: request))
-            if draining.load(ordering: .relaxed) { request.pointee.keepConnection = 0 }
             FCGX_Finish_r(request)
             if request.pointee.ipcFd < 0 { return }
         }

@@ -1,5 +1,5 @@
 import CCurl
-import Synchronization
+import Threads
 
 /// Makes HTTP/1.1 requests over libcurl (https://curl.se/libcurl/c/), each driven by its caller's thread, and keeps connections between them.
 ///
@@ -7,7 +7,7 @@ import Synchronization
 /// The process must ignore SIGPIPE.
 public final class HTTPClient: Sendable {
     private let settings: HTTPClientSettings
-    private let idle = Mutex<[IdleHandle]>([])
+    private let idle = Lock<[IdleHandle]>([])
 
     /// The handle is in the list or held by one transfer, never both, so only one thread uses it at a time.
     private struct IdleHandle: @unchecked Sendable { let handle: CurlHandle }

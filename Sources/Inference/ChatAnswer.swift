@@ -5,16 +5,18 @@ import OpenAI
 package struct ChatAnswer {
     package private(set) var usage: TokenUsage
     /// The first choice's.
-    private(set) var finishReason = "stop"
+    package private(set) var finishReason = "stop"
     private var json = JSONWriter(capacity: 2048)
     private var outputBytes = 0
     private var reasoningBytes = 0
+    private let allowsParallelCalls: Bool
 
     /// The answer without `x_metadata` and the closing brace, which the caller adds once it has settled.
     package var bytes: [UInt8] { json.bytes }
 
     /// - Throws: `MalformedAnswer` when a choice lacks its message or finish reason.
     package init(rewriting root: JSONElement, as identity: AnswerIdentity, _ chat: ChatRequest) throws {
+        allowsParallelCalls = chat.allowsParallelCalls
         usage = TokenUsage(estimatedInput: 0, outputBytes: 0, reasoningBytes: 0)
         var identity = identity
         if let fingerprint = root["system_fingerprint"]?.string { identity.fingerprint = fingerprint }
@@ -53,7 +55,7 @@ package struct ChatAnswer {
         }
         if let calls = message["tool_calls"], calls.kind == .array, calls.elements.first(where: { _ in true }) != nil {
             json.raw(#","tool_calls":["#)
-            for (position, call) in calls.elements.enumerated() {
+            for (position, call) in calls.elements.enumerated() where position == 0 || allowsParallelCalls {
                 if position > 0 { json.raw("," as StaticString) }
                 try write(call: call)
             }

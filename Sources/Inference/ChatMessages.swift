@@ -11,6 +11,7 @@ struct ChatMessages {
     private static let countLimit = 2_048
     private static let textLimit = 10 << 20
     private static let imageLimit = 20
+    private static let callLimit = 128
 
     private var images = 0
     /// Calls of the last assistant message that no tool message has answered yet.
@@ -86,6 +87,9 @@ struct ChatMessages {
         case "text":
             guard let text = part["text"]?.utf8 else { throw Self.invalid("\(path).text", "'\(path).text' must be a string.") }
             textBytes += text.count
+        case "refusal":
+            guard let text = part["refusal"]?.utf8 else { throw Self.invalid("\(path).refusal", "'\(path).refusal' must be a string.") }
+            textBytes += text.count
         case "image_url": try checkImage(part, path)
         case "input_audio":
             guard part["input_audio"]?["data"]?.string != nil else {
@@ -126,6 +130,9 @@ struct ChatMessages {
         answeredCalls = []
         var index = 0
         for call in calls.elements {
+            guard index < Self.callLimit else {
+                throw Self.invalid("\(path).tool_calls", "'\(path).tool_calls' has more than \(Self.callLimit) items.")
+            }
             let callPath = "\(path).tool_calls[\(index)]"
             guard let id = call["id"]?.string, !id.isEmpty else {
                 throw Self.invalid("\(callPath).id", "'\(callPath).id' must be a string.")
@@ -144,7 +151,7 @@ struct ChatMessages {
 
     private mutating func checkTool(_ message: JSONElement, _ content: JSONElement?, _ path: String) throws {
         guard let id = message["tool_call_id"]?.string else {
-            throw Self.invalid("\(path).tool_call_id", "'\(path).tool_call_id' must be a string.")
+            throw APIError(.invalidToolSequence, "'\(path).tool_call_id' must name a tool call.", param: "\(path).tool_call_id")
         }
         guard let content, !content.isNull else { throw Self.invalid("\(path).content", "'\(path).content' is missing.") }
         try checkText(content, "\(path).content", parts: ["text"])

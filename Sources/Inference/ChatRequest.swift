@@ -15,6 +15,8 @@ package struct ChatRequest {
     var maxTokensName: StaticString = "max_completion_tokens"
     package var profile = RoutingProfile.standard
     var hasTools = false
+    /// When false, a turn has at most one tool call; more of them are dropped (02 §6).
+    var allowsParallelCalls = true
     /// Messages and tools together, for estimates.
     var promptBytes = 0
     var hasSystemMessage = false
@@ -52,7 +54,7 @@ package struct ChatRequest {
             case "stream_options": streamOptions = value
             case "stop": try Self.check(stop: value)
             case "response_format": try ChatTools.check(responseFormat: value)
-            case "parallel_tool_calls": _ = try Fields.bool(value, "parallel_tool_calls")
+            case "parallel_tool_calls": allowsParallelCalls = try Fields.bool(value, "parallel_tool_calls")
             case "logprobs": logprobs = try Fields.bool(value, "logprobs")
             case "top_logprobs": topLogprobs = try Fields.integer(value, "top_logprobs", in: 0...20)
             case "reasoning_effort":
@@ -80,8 +82,8 @@ package struct ChatRequest {
                 }
             case "audio": throw APIError(.unsupportedModality, "Audio answers are not supported.", param: "audio")
             case "functions", "function_call", "web_search_options", "x_conversation", "x_memory", "x_tools", "x_approvals":
-                // What switches a feature off asks for nothing that is missing.
-                if value.bool == false || (value.kind == .array && value.elements.first { _ in true } == nil) { continue }
+                // `false` switches a feature off, and so asks for nothing that is missing.
+                if value.bool == false { continue }
                 throw APIError(.unsupportedParameter, "'\(member.name)' is not supported by this endpoint.", param: member.name.description)
             case "tools":
                 hasTools = value.elements.first { _ in true } != nil

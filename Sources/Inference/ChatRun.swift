@@ -38,7 +38,7 @@ struct ChatRun {
         let call = dispatch()
         do {
             let answer = try receiveAnswer(call)
-            let event = try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), nil, call)
+            let event = try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), .now - context.start, call)
             var json = JSONWriter(capacity: answer.bytes.count + 1024)
             json.raw(answer.bytes)
             if vendorEvents {
@@ -49,11 +49,11 @@ struct ChatRun {
             json.raw("}" as StaticString)
             return .json(json.bytes, headers: headers(call))
         } catch let error as SettlementFailed {
-            throw withLimits(error)
+            throw shown(error, call)
         } catch {
             call.cancel()
             try settleFailure(error, usage: nil, isBegun: false, nil, call)
-            throw withLimits(error)
+            throw shown(error, call)
         }
     }
 
@@ -89,13 +89,16 @@ struct ChatRun {
             try relay(call, to: client, &grammar, &firstToken)
             end = try settledEnd(&grammar, firstToken, call)
         } catch let error as SettlementFailed {
-            try fail(client, error)
+            try fail(client, error, call)
         } catch {
             call.cancel()
-            let hasOutput = grammar.outputBytes + grammar.reasoningBytes > 0
-            try settleFailure(
-                error, usage: firstToken != nil || hasOutput ? grammar.usage : nil, isBegun: client.hasBegun, firstToken, call)
-            try fail(client, error)
+            do {
+                try settleFailure(error, usage: firstToken == nil ? nil : grammar.usage, isBegun: client.hasBegun, firstToken, call)
+            } catch let failure where !(error is ClientGone) {
+                // Whatever could not be booked, a stream that has begun still ends with an error frame.
+                try fail(client, failure, call)
+            }
+            try fail(client, error, call)
         }
         try client.send(end)
     }
@@ -124,6 +127,7 @@ struct ChatRun {
         var idleEnd: ContinuousClock.Instant?
         var nextComment = ContinuousClock.now + keepAlive
         while true {
+            if context.services.drain.isOver { throw Self.interrupted }
             switch call.next(until: min(nextComment, idleEnd ?? nextComment, last)) {
             case .frame(let chunk):
                 let frames: [UInt8]
@@ -162,13 +166,18 @@ struct ChatRun {
     }
 
     /// Before the first byte a failure is an ordinary error answer; after it, an error frame, and never `[DONE]`.
-    private func fail(_ client: ResponseStream, _ error: any Error) throws -> Never {
-        if client.hasBegun, !(error is ClientGone) {
-            let frame =
-                Array("data: ".utf8) + ErrorRendering.envelope(Self.inStream(error), requestID: context.requestID) + Array("\n\n".utf8)
-            try client.send(frame)
-        }
-        throw withLimits(error)
+    private func fail(_ client: ResponseStream, _ error: any Error, _ call: any UpstreamCall) throws -> Never {
+        if error is ClientGone { throw error }
+        guard client.hasBegun else { throw shown(Self.beforeStream(error), call) }
+        let frame = Array("data: ".utf8) + ErrorRendering.envelope(Self.inStream(error), requestID: context.requestID) + Array("\n\n".utf8)
+        try client.send(frame)
+        throw Self.inStream(error)
+    }
+
+    /// A stream that broke before anything of it was sent is an answer of the upstream that cannot be used.
+    private static func beforeStream(_ error: any Error) -> APIError {
+        let error = ErrorRendering.apiError(error)
+        return error.code.number >= 60_000 ? invalidUpstream : error
     }
 
     /// Only stream codes travel inside streams.
@@ -201,7 +210,7 @@ struct ChatRun {
             outcome.status = ErrorCode.clientClosedRequest.status
             outcome.error = .clientClosedRequest
         } else {
-            outcome.error = isBegun ? Self.inStream(error).code : ErrorRendering.apiError(error).code
+            outcome.error = isBegun ? Self.inStream(error).code : Self.beforeStream(error).code
             outcome.status = isBegun ? 200 : outcome.error?.status ?? 500
         }
         _ = try settle(outcome, firstToken, call)
@@ -213,10 +222,11 @@ struct ChatRun {
         InferenceHeaders.routing(settlement.endpoint, call) + InferenceHeaders.limits(readings) + InferenceHeaders.clamps(clamps)
     }
 
-    private func withLimits(_ error: any Error) -> any Error {
+    /// The error with the headers of inference, for answers that are errors as a whole.
+    private func shown(_ error: any Error, _ call: any UpstreamCall) -> any Error {
         if error is ClientGone { return error }
         var apiError = ErrorRendering.apiError(error)
-        apiError.headers += InferenceHeaders.limits(readings)
+        apiError.headers += headers(call)
         return apiError
     }
 

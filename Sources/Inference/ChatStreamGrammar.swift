@@ -210,6 +210,7 @@ package struct ChatStreamGrammar {
     private mutating func receive(call: JSONElement, _ position: Int, _ index: Int, _ json: inout JSONWriter) throws {
         guard call.kind == .object else { throw MalformedAnswer() }
         let number = call["index"]?.integer ?? position
+        if !chat.allowsParallelCalls, let only = choices[index].openedCalls.first, only != number { return }
         let function = call["function"]
         let arguments = function?["arguments"]?.utf8
         let isFirst = choices[index].openedCalls.insert(number).inserted

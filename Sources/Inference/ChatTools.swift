@@ -53,28 +53,37 @@ struct ChatTools {
         if isStrict { try Self.checkStrict(parameters, parametersPath) }
     }
 
-    static func check(schema: JSONElement, _ path: String) throws {
-        func invalid(_ message: String) -> APIError { APIError(.invalidFunctionSchema, message, param: path) }
+    /// - Parameter code: for a schema that cannot be accepted.
+    static func check(schema: JSONElement, _ path: String, _ code: ErrorCode = .invalidFunctionSchema) throws {
+        func invalid(_ message: String) -> APIError { APIError(code, message, param: path) }
         guard schema.kind == .object else { throw invalid("'\(path)' must be a JSON Schema object.") }
         guard schema.text.count <= schemaLimit else { throw invalid("'\(path)' is larger than \(schemaLimit) bytes.") }
         guard Fields.depth(of: schema) <= schemaDepth else { throw invalid("'\(path)' nests deeper than \(schemaDepth) levels.") }
     }
 
-    /// Strict schemas close every object and require every property.
-    static func checkStrict(_ schema: JSONElement, _ path: String) throws {
-        if let properties = schema["properties"] {
+    /// Strict schemas close every object and require every property, at each level.
+    static func checkStrict(_ schema: JSONElement, _ path: String, _ code: ErrorCode = .invalidFunctionSchema) throws {
+        guard schema.kind == .object else { return }
+        let properties = schema["properties"]
+        if properties != nil || schema["type"]?.string == "object" {
             guard schema["additionalProperties"]?.bool == false else {
-                throw APIError(.invalidFunctionSchema, "A strict schema needs 'additionalProperties': false.", param: path)
-            }
-            let required = Set(schema["required"]?.elements.compactMap(\.string) ?? [])
-            for property in properties.members {
-                guard required.contains(property.name.description) else {
-                    throw APIError(.invalidFunctionSchema, "A strict schema needs every property in 'required'.", param: path)
-                }
-                try checkStrict(property.value, "\(path).properties.\(property.name)")
+                throw APIError(code, "A strict schema needs 'additionalProperties': false.", param: path)
             }
         }
-        if let items = schema["items"], items.kind == .object { try checkStrict(items, "\(path).items") }
+        let required = Set(schema["required"]?.elements.compactMap(\.string) ?? [])
+        for property in properties?.members ?? JSONElement.Members.none {
+            guard required.contains(property.name.description) else {
+                throw APIError(code, "A strict schema needs every property in 'required'.", param: path)
+            }
+            try checkStrict(property.value, "\(path).properties.\(property.name)", code)
+        }
+        if let items = schema["items"] { try checkStrict(items, "\(path).items", code) }
+        for (index, alternative) in (schema["anyOf"]?.elements ?? JSONElement.Elements.none).enumerated() {
+            try checkStrict(alternative, "\(path).anyOf[\(index)]", code)
+        }
+        for definition in schema["$defs"]?.members ?? JSONElement.Members.none {
+            try checkStrict(definition.value, "\(path).$defs.\(definition.name)", code)
+        }
     }
 
     private func check(choice: JSONElement) throws {
@@ -130,7 +139,7 @@ struct ChatTools {
         var isStrict = false
         if let strict = schema["strict"], !strict.isNull { isStrict = try Fields.bool(strict, "response_format.json_schema.strict") }
         guard let body = schema["schema"], !body.isNull else { return }
-        try check(schema: body, "response_format.json_schema.schema")
-        if isStrict { try checkStrict(body, "response_format.json_schema.schema") }
+        try check(schema: body, "response_format.json_schema.schema", .invalidValue)
+        if isStrict { try checkStrict(body, "response_format.json_schema.schema", .invalidValue) }
     }
 }

@@ -38,7 +38,8 @@ public final class HTTPUpstream: Upstream {
         self.settings = settings
         self.health = health
         timeout = .milliseconds(upstream.timeoutMilliseconds) * settings.timeScale
-        gate = UpstreamGate(places: places, depth: 4 * places)
+        // As deep as for all places of the endpoint: connections are not shared out evenly between processes.
+        gate = UpstreamGate(places: places, depth: 4 * max(places, endpoint.upstream.maxConcurrent))
         targets = upstream.urls.map { url in
             UpstreamTarget(
                 url, healthPath: upstream.healthPath, allowedHosts: settings.allowedHosts, maxIdle: places,
@@ -77,14 +78,9 @@ public final class HTTPUpstream: Upstream {
 
     private static func headerLines(of upstream: UpstreamSettings, userAgent: String) -> [String] {
         let given = upstream.headers.filter { name, value in
-            !(name + value).unicodeScalars.contains { $0.value < 32 || $0.value == 127 } && !ownHeaders.contains(name.lowercased())
+            !(name + value).unicodeScalars.contains { $0.value < 32 || $0.value == 127 } && !UpstreamSettings.isOwnHeader(name)
         }
         let key = upstream.apiKey.map { ["Authorization: Bearer \($0)"] } ?? []
         return ["User-Agent: \(userAgent)", "Accept: application/json, text/event-stream"] + key + given.map { "\($0): \($1)" }.sorted()
     }
-
-    /// Headers an endpoint may not set (02 §9).
-    private static let ownHeaders: Set<String> = [
-        "host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade", "cookie", "x-request-id", "expect",
-    ]
 }

@@ -9,11 +9,16 @@ package struct TokenUsage: Equatable, Sendable {
     /// True when the engine gave none.
     package var isEstimated = false
 
+    /// More than any model reads or writes at once; a count beyond it is not believed.
+    private static let plausible = 0...1_000_000_000
+
     /// Reads OpenAI's `usage` object; nil when it has no token counts.
     init?(_ usage: JSONElement?) {
-        guard let usage, let input = usage["prompt_tokens"]?.integer, input >= 0 else { return nil }
+        guard let usage, let input = usage["prompt_tokens"]?.integer, Self.plausible.contains(input) else { return nil }
+        let output = usage["completion_tokens"]?.integer ?? 0
+        guard Self.plausible.contains(output) else { return nil }
         self.input = input
-        output = max(0, usage["completion_tokens"]?.integer ?? 0)
+        self.output = output
         cached = min(input, max(0, usage["prompt_tokens_details"]?["cached_tokens"]?.integer ?? 0))
         reasoning = min(output, max(0, usage["completion_tokens_details"]?["reasoning_tokens"]?.integer ?? 0))
     }

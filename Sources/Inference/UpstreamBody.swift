@@ -8,9 +8,9 @@ package struct UpstreamBody {
     package private(set) var clamps: [Clamp] = []
 
     package struct Clamp: Equatable {
-        var name: String
-        var from: Int
-        var to: Int
+        package var name: String
+        package var from: Int
+        package var to: Int
         /// `max_tokens=4096->1024`
         package var description: String { "\(name)=\(from)->\(to)" }
     }
@@ -74,10 +74,15 @@ package struct UpstreamBody {
         if let most = endpoint.limits.maxPromptTokens, chat.promptEstimate > most {
             throw APIError(.contextLengthExceeded, "The prompt is longer than this endpoint's limit of \(most) tokens.", param: "messages")
         }
+        // Estimates are rough, so only what no tokenizer could fit is refused here; the engine's own count decides about the rest.
+        if let context = endpoint.contextLength, chat.promptBytes / 6 > context {
+            throw APIError(.contextLengthExceeded, "The prompt is longer than the model's context of \(context) tokens.", param: "messages")
+        }
         var limit = endpoint.limits.maxTokens
-        // Without a limit of the client the engine itself fills the context; its own count of the prompt is the right one.
-        if let context = endpoint.contextLength, chat.maxTokens != nil {
-            limit = min(limit ?? .max, max(1, context - chat.promptEstimate))
+        // Without a limit of the client the engine itself fills the context; its own count of the prompt is the right one. The same where our
+        // rough estimate leaves nothing.
+        if let context = endpoint.contextLength, chat.maxTokens != nil, chat.promptEstimate < context {
+            limit = min(limit ?? .max, context - chat.promptEstimate)
         }
         return limit
     }

@@ -1,11 +1,12 @@
 import HTTPClient
 import Synchronization
+import Threads
 
 /// Lets a bounded number of calls through at once; the others wait in the order of their coming.
 final class UpstreamGate: Sendable {
     private let places: Int
     private let depth: Int
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     private struct State {
         var free: Int
@@ -17,7 +18,7 @@ final class UpstreamGate: Sendable {
     init(places: Int, depth: Int) {
         self.places = max(1, places)
         self.depth = depth
-        state = Mutex(State(free: max(1, places)))
+        state = Lock(State(free: max(1, places)))
     }
 
     /// A place, or a place in the queue; nil when the queue is full.
@@ -49,7 +50,7 @@ final class UpstreamGate: Sendable {
                 return nil
             }
             let first = state.waiting.removeFirst()
-            first.hasPlace.store(true, ordering: .releasing)
+            first.takePlace()
             return first
         }
         next?.bell?.ring()
@@ -71,12 +72,19 @@ final class UpstreamTicket: Sendable {
     fileprivate let hasPlace: Atomic<Bool>
     /// Only those that wait need one.
     fileprivate let bell: Doorbell?
-    private let start = ContinuousClock.now
+    /// When the place was given.
+    private let start: Lock<ContinuousClock.Instant>
 
     fileprivate init(_ gate: UpstreamGate, hasPlace: Bool) {
         self.gate = gate
         self.hasPlace = Atomic(hasPlace)
+        start = Lock(.now)
         bell = hasPlace ? nil : Doorbell()
+    }
+
+    fileprivate func takePlace() {
+        start.withLock { $0 = .now }
+        hasPlace.store(true, ordering: .releasing)
     }
 
     /// Waits for the place. `.rung` = it is there.
@@ -87,6 +95,6 @@ final class UpstreamTicket: Sendable {
 
     func end() {
         if !hasPlace.load(ordering: .acquiring), gate.withdraw(self) { return }
-        gate.leave(after: .now - start)
+        gate.leave(after: .now - start.withLock { $0 })
     }
 }

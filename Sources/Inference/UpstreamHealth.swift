@@ -1,7 +1,6 @@
 import Dispatch
 import Foundation
 import HTTPClient
-import Synchronization
 import Threads
 
 /// Asks every model server now and then whether it works: one thread for all upstreams of the process (05 §10).
@@ -10,7 +9,7 @@ public final class UpstreamHealth: Sendable {
     private let patience: Duration
     private let bell = Doorbell()
     private let ended = DispatchSemaphore(value: 0)
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     private struct State {
         var upstreams: [WatchedUpstream] = []

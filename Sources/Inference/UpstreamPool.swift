@@ -1,6 +1,6 @@
 import Catalog
 import OpenAI
-import Synchronization
+import Threads
 
 /// Gives the upstream of an endpoint: one for each generation of its settings, with its connections, queue and health.
 ///
@@ -9,7 +9,7 @@ public final class UpstreamPool: Sendable {
     private let settings: HTTPUpstreamSettings
     private let health: UpstreamHealth
     private let placesPerProcess: @Sendable (EndpointRecord) -> Int
-    private let state = Mutex<[ID<Endpoint>: Entry]>([:])
+    private let state = Lock<[ID<Endpoint>: Entry]>([:])
 
     private struct Entry {
         let generation: Int64

@@ -18,7 +18,8 @@ enum UpstreamFailure: Equatable {
         }
     }
 
-    /// In the words of the API (04 §2, 05 §10). 400, 404, 413 and 422 are the client's and judged by their body.
+    /// In the words of the API (04 §2, 05 §10). 400, 413 and 422 are the client's and judged by their body; 404 is a wrong URL or model name of
+    /// the operator's.
     var apiError: APIError {
         switch self {
         case .transfer(.cannotConnect): APIError(.noWorkerAvailable, "No model server is available right now.", retryAfter: 1)
@@ -33,7 +34,7 @@ enum UpstreamFailure: Equatable {
         }
     }
 
-    static func isClientFault(status: Int) -> Bool { [400, 404, 413, 422].contains(status) }
+    static func isClientFault(status: Int) -> Bool { [400, 413, 422].contains(status) }
 }
 
 /// Attempts before the first frame: at most two more, 100 ms x 2^n x (1 +- 0.2) apart.

@@ -1,6 +1,7 @@
 import Foundation
 import HTTPClient
 import Synchronization
+import Threads
 
 /// One base URL of an endpoint: its connections, its state of health, and whether we may go there at all.
 final class UpstreamTarget: Sendable {
@@ -11,7 +12,7 @@ final class UpstreamTarget: Sendable {
     let host: String
     let client: HTTPClient
     let inFlight = Atomic(0)
-    private let health = Mutex(UpstreamHealthState())
+    private let health = Lock(UpstreamHealthState())
 
     /// https may go to any public address; everything else only where the operator allows host and port.
     init(_ url: String, healthPath: String, allowedHosts: Set<String>, maxIdle: Int, connectTimeout: Duration) {

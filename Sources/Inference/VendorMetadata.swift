@@ -3,7 +3,7 @@ import JSON
 import Server
 
 /// The payload of `x_chat.metadata` and of `x_metadata` (02 §4): how a request was routed, counted and timed.
-struct VendorMetadata {
+package struct VendorMetadata {
     let settlement: Settlement
     let event: UsageEvent
     let clamps: [UpstreamBody.Clamp]
@@ -53,7 +53,7 @@ struct VendorMetadata {
     }
 
     /// Nano-dollars as a decimal string with nine decimals at most and six at least, such as `0.000125`.
-    static func dollars(nano: Int64) -> String {
+    package static func dollars(nano: Int64) -> String {
         let fraction = String(nano % 1_000_000_000)
         var digits = Substring(String(repeating: "0", count: 9 - fraction.count) + fraction)
         while digits.count > 6, digits.last == "0" { digits.removeLast() }

@@ -74,6 +74,11 @@ public struct JSONElement {
     public struct Members: Sequence, IteratorProtocol {
         private var cursor: xj_cursor?
 
+        /// No members.
+        public static var none: Members { Members() }
+
+        private init() {}
+
         init(of element: JSONElement) {
             cursor = element.kind == .object ? xj_walk(element.raw, element.source, element.range.lowerBound) : nil
         }
@@ -88,6 +93,11 @@ public struct JSONElement {
 
     public struct Elements: Sequence, IteratorProtocol {
         private var cursor: xj_cursor?
+
+        /// No elements.
+        public static var none: Elements { Elements() }
+
+        private init() {}
 
         init(of element: JSONElement) {
             cursor = element.kind == .array ? xj_walk(element.raw, element.source, element.range.lowerBound) : nil

@@ -1,5 +1,6 @@
 import CSimdJSON
-import Synchronization
+import Dispatch
+import Threads
 
 /// Why a text is refused.
 public enum JSONError: Error, Sendable, Equatable {
@@ -21,19 +22,37 @@ public struct JSONLimits: Sendable {
 
 /// Parses JSON with simdjson, validating every byte.
 ///
-/// Parsers own large buffers, so idle ones are kept and lent: a parser serves one call at a time.
+/// A parser's buffers take many times the text, so idle ones are kept and lent, those of large texts are freed at once, and few large texts are
+/// parsed at a time. A parser serves one call at a time.
 public final class JSONParser: Sendable {
-    private let idle = Mutex<[Handle]>([])
+    private let idle = Lock<[Handle]>([])
+    private let largeTexts = DispatchSemaphore(value: 0)
     private let limits: JSONLimits
     private static let keptIdle = 16
+    private static let largeText = 256 << 10
+    private static let largeTextsAtATime = 4
 
-    public init(limits: JSONLimits = JSONLimits()) { self.limits = limits }
+    public init(limits: JSONLimits = JSONLimits()) {
+        self.limits = limits
+        for _ in 0..<Self.largeTextsAtATime { largeTexts.signal() }
+    }
 
     /// Lends the parsed document to `body`; elements must not be used after it returns.
     /// - Throws: `JSONError`, or what `body` throws.
     public func parse<Result>(_ bytes: UnsafeRawBufferPointer, _ body: (JSONElement) throws -> Result) throws -> Result {
-        let handle = try idle.withLock { $0.popLast() } ?? Handle(maxDepth: limits.depth)
-        defer { idle.withLock { if $0.count < Self.keptIdle { $0.append(handle) } } }
+        guard bytes.count > Self.largeText else {
+            let handle = try idle.withLock { $0.popLast() } ?? Handle(maxDepth: limits.depth)
+            defer { idle.withLock { if $0.count < Self.keptIdle { $0.append(handle) } } }
+            return try parse(bytes, with: handle, body)
+        }
+        largeTexts.wait()
+        defer { largeTexts.signal() }
+        return try parse(bytes, with: try Handle(maxDepth: limits.depth), body)
+    }
+
+    private func parse<Result>(
+        _ bytes: UnsafeRawBufferPointer, with handle: Handle, _ body: (JSONElement) throws -> Result
+    ) throws -> Result {
         var root = xj_element()
         let source = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
         switch xj_parse(handle.pointer, source, bytes.count, limits.members, limits.elements, &root) {

@@ -15,13 +15,16 @@ public struct ErrorCode: Sendable, Equatable {
     public let fault: Fault
     public let retry: Retry
 
-    private init(_ name: String, _ number: Int, _ type: String? = nil, fault: Fault = .client, retry: Retry = .afterFix) {
+    /// - Parameter status: where it is not that of the number.
+    private init(
+        _ name: String, _ number: Int, _ type: String? = nil, status: Int? = nil, fault: Fault = .client, retry: Retry = .afterFix
+    ) {
         self.name = name
         self.number = number
         self.fault = fault
         self.retry = retry
-        status = number >= 60000 ? 200 : number / 100
-        self.type = type ?? Self.defaultType(status: status)
+        self.status = status ?? (number >= 60000 ? 200 : number / 100)
+        self.type = type ?? Self.defaultType(status: self.status)
     }
 
     private static func defaultType(status: Int) -> String {
@@ -79,6 +82,8 @@ extension ErrorCode {
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)
     public static let requestTimeout = ErrorCode("request_timeout", 40800, retry: .yes)
     public static let requestTooLarge = ErrorCode("request_too_large", 41300)
+    /// The same code with HTTP's own status for headers.
+    public static let headersTooLarge = ErrorCode("request_too_large", 41300, status: 431)
     public static let unsupportedMediaType = ErrorCode("unsupported_media_type", 41500)
 
     public static let rateLimitExceeded = ErrorCode("rate_limit_exceeded", 42900, retry: .yes)

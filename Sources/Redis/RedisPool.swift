@@ -1,5 +1,5 @@
 import Dispatch
-import Synchronization
+import Threads
 
 /// Lends connections to Redis, made when needed and kept.
 ///
@@ -11,7 +11,7 @@ public final class RedisPool: Sendable {
     private let waitTimeout: Duration
     private let pause: Duration
     private let places: DispatchSemaphore
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     private struct State {
         var idle: [IdleConnection] = []

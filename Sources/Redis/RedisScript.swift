@@ -1,11 +1,11 @@
-import Synchronization
+import Threads
 
 /// A Lua script that runs inside Redis as one step (https://redis.io/docs/latest/develop/programmability/eval-intro/).
 ///
 /// Redis keeps scripts by their hash and forgets them when it restarts; then the source is sent again.
 public final class RedisScript: Sendable {
     public let source: String
-    private let hash = Mutex<String?>(nil)
+    private let hash = Lock<String?>(nil)
 
     public init(_ source: String) { self.source = source }
 

@@ -4,10 +4,12 @@ import JSON
 
 /// One JSON line per request, without bodies, keys or query strings. Each line is one write(2), so processes may share a file.
 public final class AccessLog: Sendable {
+    private let path: String
     private let descriptor: Int32
 
     /// - Parameter path: a file to append to; `-` = standard error.
     public init(path: String) throws {
+        self.path = path
         if path == "-" {
             descriptor = 2
             return
@@ -17,6 +19,15 @@ public final class AccessLog: Sendable {
     }
 
     deinit { if descriptor > 2 { close(descriptor) } }
+
+    /// Goes on in a new file of the same name, after the old one was renamed. The descriptor stays, so that writers need no lock.
+    public func reopen() {
+        guard descriptor > 2 else { return }
+        let new = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
+        guard new >= 0 else { return }
+        dup2(new, descriptor)
+        close(new)
+    }
 
     func write(_ request: Request, _ context: Context, route: String, status: Int, milliseconds: Double) {
         var now = timespec()
@@ -63,7 +74,7 @@ public final class AccessLog: Sendable {
     }
 
     /// Only ids of this form are logged: `^[A-Za-z0-9._-]{8,64}$`.
-    static func clientRequestID(_ text: String) -> String? {
+    package static func clientRequestID(_ text: String) -> String? {
         let allowed = text.utf8.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true

@@ -9,6 +9,8 @@ public struct Services: Sendable {
     public var logger: Logger
     /// All waits and lifetimes are multiplied by this; below 1 only in tests.
     public var timeScale: Double
+    /// Tells long requests when the process stops.
+    public let drain = Drain()
 
     public init(parser: JSONParser, metrics: Metrics, logger: Logger, timeScale: Double) {
         self.parser = parser

@@ -8,9 +8,11 @@ public enum ErrorRendering {
         (error as? any APIErrorConvertible)?.apiError ?? APIError(.internalError, "The server had an error while processing the request.")
     }
 
-    static func response(_ error: APIError, requestID: String) -> Response {
+    package static func response(_ error: APIError, requestID: String) -> Response {
         var headers = error.headers
-        if let seconds = error.retryAfter { headers.append(("Retry-After", String(seconds))) }
+        // A 429, and a fault that is not the client's, always says when to come back.
+        let isPassing = error.code.status == 429 || (error.code.status >= 500 && error.code.retry == .yes)
+        if let seconds = error.retryAfter ?? (isPassing ? 1 : nil) { headers.append(("Retry-After", String(seconds))) }
         let retriedByClients = [408, 409, 429].contains(error.code.status) || error.code.status >= 500
         if retriedByClients && error.code.retry != .yes { headers.append(("X-Should-Retry", "false")) }
         return .json(envelope(error, requestID: requestID), status: error.code.status, headers: headers)

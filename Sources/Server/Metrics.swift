@@ -1,5 +1,5 @@
 import OpenAI
-import Synchronization
+import Threads
 
 /// Counters, gauges and histograms of a process, in Prometheus' text format
 /// (https://prometheus.io/docs/instrumenting/exposition_formats/).
@@ -23,7 +23,7 @@ public final class Metrics: Sendable {
         var gauges: [(name: String, read: @Sendable () -> Double)] = []
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     public init() {}
 

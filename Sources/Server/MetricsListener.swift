@@ -26,7 +26,12 @@ public enum MetricsListener {
         startThread("metrics") {
             while true {
                 let connection = accept(listener, nil, nil)
-                if connection >= 0 { answer(connection, metrics) }
+                if connection >= 0 {
+                    answer(connection, metrics)
+                } else {
+                    // Out of descriptors: wait rather than spin.
+                    usleep(100_000)
+                }
             }
         }
     }

@@ -43,7 +43,7 @@ public struct Request {
 public struct Query: Sendable {
     private let text: String
 
-    init(_ text: some StringProtocol) { self.text = String(text) }
+    package init(_ text: some StringProtocol) { self.text = String(text) }
 
     public subscript(name: String) -> String? {
         for pair in text.split(separator: "&") {

@@ -24,11 +24,40 @@ public struct Response {
         Response(status: status, headers: [("Content-Type", "application/json")] + headers, body: .bytes(bytes))
     }
 
+    /// Some clients insist on a reason phrase (RFC 9110 §15).
+    private static func reason(_ status: Int) -> String {
+        switch status {
+        case 200: "OK"
+        case 201: "Created"
+        case 202: "Accepted"
+        case 204: "No Content"
+        case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 402: "Payment Required"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 408: "Request Timeout"
+        case 409: "Conflict"
+        case 410: "Gone"
+        case 412: "Precondition Failed"
+        case 413: "Content Too Large"
+        case 415: "Unsupported Media Type"
+        case 429: "Too Many Requests"
+        case 431: "Request Header Fields Too Large"
+        case 500: "Internal Server Error"
+        case 502: "Bad Gateway"
+        case 503: "Service Unavailable"
+        case 504: "Gateway Timeout"
+        default: status < 400 ? "OK" : "Error"
+        }
+    }
+
     /// The header block of a CGI answer, with its empty line.
-    static func head(status: Int, headers: [(name: String, value: String)]) -> [UInt8] {
+    package static func head(status: Int, headers: [(name: String, value: String)]) -> [UInt8] {
         var head: [UInt8] = []
         head.reserveCapacity(512)
-        head.append(contentsOf: "Status: \(status)\r\n".utf8)
+        head.append(contentsOf: "Status: \(status) \(reason(status))\r\n".utf8)
         for header in headers {
             head.append(contentsOf: header.name.utf8)
             head.append(contentsOf: ": ".utf8)

@@ -25,6 +25,7 @@ public struct Server: Sendable {
         var pattern = ""
         var status: Int
         do {
+            try Self.checkHead(parameters.requestHead)
             let (route, pathParameters) = try route(request)
             pattern = route.path
             request.pathParameters = pathParameters
@@ -46,6 +47,14 @@ public struct Server: Sendable {
     private static func requestID(_ parameters: Parameters) -> String {
         if let given = parameters["XEROTIER_REQUEST_ID"], ID<HTTPRequest>(given) != nil { return given }
         return ID<HTTPRequest>.random().description
+    }
+
+    /// 04 §8. nginx holds HTTP/1.1 to the same sizes, but with HTTP/2 it counts compressed bytes.
+    private static func checkHead(_ head: HeadSize) throws {
+        guard head.headers <= 100, head.largestHeader <= 16 << 10, head.bytes <= 32 << 10 else {
+            throw APIError(
+                .headersTooLarge, "Request line and headers may have 32 KiB together, one header 16 KiB, and there may be 100 headers.")
+        }
     }
 
     private func route(_ request: Request) throws -> (Route, [String: String]) {

@@ -17,6 +17,7 @@ import Server
 struct Assembly {
     let services: Services
     let server: Server
+    let accessLog: AccessLog
     private let authenticator: KeyAuthenticator
     private let catalog: PostgresCatalog
     private let committer: Committer
@@ -36,13 +37,15 @@ struct Assembly {
         let committer = try Committer(
             database: database, journalDirectory: configuration.stateDirectory + "/journal",
             process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: [UsageEvent.statement], logger: logger)
-        let limiter = RateLimiter(redis: redis, gateways: configuration.gateway.processes, timeScale: configuration.timeScale)
+        let limiter = RateLimiter(
+            redis: redis, gateways: configuration.gateway.processes, timeScale: configuration.timeScale, logger: logger)
         let health = UpstreamHealth(timeScale: configuration.timeScale)
         var upstreamSettings = HTTPUpstreamSettings()
         upstreamSettings.allowedHosts = Set(configuration.egressAllowHosts)
         upstreamSettings.timeScale = configuration.timeScale
         upstreamSettings.log = { [logger] in logger.warning("\($0)") }
-        // An upstream's places are shared out evenly, so that all processes together stay within its `max_concurrent`.
+        // An upstream's places are shared out evenly, at least one to each process: all together stay within `max_concurrent` as long as it is
+        // not below the number of processes.
         let processes = configuration.gateway.processes
         let upstreams = UpstreamPool(settings: upstreamSettings, health: health) { max(1, $0.upstream.maxConcurrent / processes) }
         self.services = services
@@ -62,10 +65,19 @@ struct Assembly {
                 authenticator.flush()
                 catalog.flush()
             })
+        accessLog = try AccessLog(path: configuration.gateway.accessLog)
         server = Server(
             routes: Routes(catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: database).all,
-            authenticator: authenticator, services: services, accessLog: try AccessLog(path: configuration.gateway.accessLog))
+            authenticator: authenticator, services: services, accessLog: accessLog)
         Self.publish(committer, to: metrics)
+        metrics.gauge("limits_alone") { limiter.isAlone ? 1 : 0 }
+        // Rows of months without a partition; anything but 0 means that `migrate up` has not run for a year, or a clock is wrong.
+        metrics.gauge("usage_default_partition_rows") {
+            (try? database.withConnection {
+                try $0.query("SELECT count(*) AS rows FROM usage_events_default")[0].get("rows", as: Double.self)
+            })
+                ?? .nan
+        }
         if configuration.gateway.metricsPort > 0 {
             try MetricsListener.start(port: UInt16(configuration.gateway.metricsPort + configuration.gateway.number), metrics)
         }

@@ -14,6 +14,9 @@ import Threads
     @Flag(help: "Print the effective settings without secrets and exit; 78 when they are wrong.")
     var checkConfig = false
 
+    /// Shorter than the patience of supervisors, which kill what does not end (`stopwaitsecs`, `TimeoutStopSec`: 330 s).
+    private static let drainTime = Duration.seconds(300)
+
     func run() throws {
         let configuration: Configuration
         do {
@@ -27,15 +30,17 @@ import Threads
             print(configuration.listing)
             return
         }
+        try OpenFiles.raise(forThreads: configuration.gateway.threads)
         // Blocked before any thread starts, so that only the thread in sigwait takes them.
-        let signals = Signals.block([SIGTERM, SIGINT])
+        let signals = Signals.block([SIGTERM, SIGINT, SIGHUP])
         prepareForThreads(configuration.gateway.threads)
         let front = ThreadedFront(threads: configuration.gateway.threads)
         let assembly = try Assembly(configuration)
         assembly.services.metrics.gauge("connections") { Double(front.connectionCount) }
         startThread("signals") {
-            signals.wait()
+            while signals.wait() == SIGHUP { assembly.accessLog.reopen() }
             assembly.services.logger.notice("draining")
+            assembly.services.drain.begin(within: Self.drainTime * configuration.timeScale)
             front.drain()
         }
         assembly.services.logger.notice("serving", metadata: ["threads": "\(configuration.gateway.threads)"])

@@ -13,10 +13,11 @@ struct Signals: Sendable {
         return Signals(set: set)
     }
 
-    /// Returns when one of them has come.
-    func wait() {
+    /// Returns the one that has come.
+    func wait() -> Int32 {
         var set = set
         var signal: Int32 = 0
         sigwait(&set, &signal)
+        return signal
     }
 }

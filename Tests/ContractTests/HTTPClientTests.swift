@@ -225,7 +225,8 @@ import Testing
             }
             let client = HTTPClient()
             for size in [0, 1, 60_000, 70_000, 3 << 20] {
-                let outcome = Self.collect(client.start(Self.post(server.origin + "/", String(repeating: "y", count: size))))
+                let outcome = Self.collect(
+                    client.start(Self.post(server.origin + "/", String(repeating: "y", count: size))), within: .seconds(60))
                 #expect((Int(outcome.body) ?? 0) > size, "\(outcome)")
             }
             #expect(server.connections.load(ordering: .relaxed) == 1)

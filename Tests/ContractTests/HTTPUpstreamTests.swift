@@ -151,7 +151,7 @@ import Testing
 
     @Test(arguments: [
         ("400 Bad Request", "{\"error\":{\"message\":\"temperature is bad\",\"param\":\"temperature\"}}", ErrorCode.invalidRequest, 1),
-        ("404 Not Found", "{\"error\":{\"message\":\"no model at http://10.0.0.1:8000/x\"}}", .invalidRequest, 1),
+        ("404 Not Found", "{\"error\":{\"message\":\"no model at http://10.0.0.1:8000/x\"}}", .upstreamError, 1),
         ("400 Bad Request", "{\"error\":{\"type\":\"exceed_context_size_error\",\"message\":\"too long\"}}", .contextLengthExceeded, 1),
         ("400 Bad Request", "{\"message\":\"This model's maximum context length is 4096 tokens.\"}", .contextLengthExceeded, 1),
         ("400 Bad Request", "{\"error\":{\"code\":\"context_length_exceeded\"}}", .contextLengthExceeded, 1),

@@ -1,4 +1,5 @@
 import Catalog
+import Logging
 import Foundation
 import OpenAI
 import Redis
@@ -26,7 +27,9 @@ import Testing
     }
 
     static func limiter(_ server: RedisServer, gateways: Int = 1, clock: TestClock? = nil, timeScale: Double = 1) -> RateLimiter {
-        RateLimiter(redis: RedisPool(socket: server.socket, size: 4), gateways: gateways, timeScale: timeScale, clock: clock?.read)
+        RateLimiter(
+            redis: RedisPool(socket: server.socket, size: 4), gateways: gateways, timeScale: timeScale, clock: clock?.read,
+            logger: Logger(label: "test"))
     }
 
     @Test func aBurstOf96PassesAndThe97thIsRefused() async throws {

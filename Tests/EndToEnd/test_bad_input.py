@@ -8,18 +8,18 @@ from harness.calls import expect_error
 from harness.raw import RawCall
 
 CHAT = "/v1/chat/completions"
-GOOD = b'{"model":"chat","messages":[{"role":"user","content":"hi"}]}'
+GOOD = b'{"model":"talk","messages":[{"role":"user","content":"hi"}]}'
 
 
 def inside(fragment: bytes) -> bytes:
-    return b'{"model":"chat","messages":[{"role":"user","content":"hi"}],"extra":%s}' % fragment
+    return b'{"model":"talk","messages":[{"role":"user","content":"hi"}],"extra":%s}' % fragment
 
 
 PARSE_ERRORS = {
     "empty": b"", "blank": b"  \n", "truncated": GOOD[:-1], "truncated in a string": GOOD[:20], "truncated in an escape": inside(b'"\\u12"')[:-4],
     "NaN": inside(b"NaN"), "Infinity": inside(b"Infinity"), "minus Infinity": inside(b"-Infinity"), "lone high surrogate": inside(b'"\\ud800"'),
     "lone low surrogate": inside(b'"\\udc00"'), "reversed surrogates": inside(b'"\\udc00\\ud800"'), "lone surrogate in a name": inside(b'{"\\ud800":1}'),
-    "duplicate at the top": b'{"model":"chat","model":"other",' + GOOD[1:], "duplicate by escape": b'{"mod\\u0065l":"other",' + GOOD[1:],
+    "duplicate at the top": b'{"model":"talk","model":"other",' + GOOD[1:], "duplicate by escape": b'{"mod\\u0065l":"other",' + GOOD[1:],
     "invalid UTF-8": inside(b'"\xff"'), "overlong UTF-8": inside(b'"\xc0\xaf"'), "surrogate as UTF-8": inside(b'"\xed\xa0\x80"'),
     "NUL as escape": inside(b'"a\\u0000b"'), "NUL as byte": inside(b'"a\x00b"'), "NUL after": GOOD + b"\x00", "BOM": b"\xef\xbb\xbf" + GOOD,
     "UTF-16": GOOD.decode().encode("utf-16"), "two values": GOOD + GOOD, "trailing text": GOOD + b"x", "comment": inside(b"1/*x*/"), "single quotes": inside(b"'x'"),

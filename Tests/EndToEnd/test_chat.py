@@ -99,7 +99,7 @@ def test_the_service_tier_is_echoed_by_its_canonical_name(tenant, engine, asked,
 
 def test_any_role_may_come_last(tenant, engine):
     history = [{"role": "user", "content": script(text="yes")}, {"role": "assistant", "content": "One more"}]
-    answer = tenant.caller.post("/v1/chat/completions", {"model": "chat", "messages": history})
+    answer = tenant.caller.post("/v1/chat/completions", {"model": "talk", "messages": history})
     assert answer.status_code == 200
     assert engine.record(answer.headers["x-request-id"])["body"]["messages"] == history
 
@@ -107,7 +107,7 @@ def test_any_role_may_come_last(tenant, engine):
 @pytest.mark.parametrize("role", ["system", "developer"])
 def test_instructions_reach_the_engine_unchanged(tenant, engine, role):
     sent = [{"role": role, "content": "Be brief."}, *messages(script(text="ok"))]
-    answer = tenant.caller.post("/v1/chat/completions", {"model": "chat", "messages": sent})
+    answer = tenant.caller.post("/v1/chat/completions", {"model": "talk", "messages": sent})
     assert engine.record(answer.headers["x-request-id"])["body"]["messages"] == sent
 
 

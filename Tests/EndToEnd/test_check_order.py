@@ -30,7 +30,7 @@ def test_the_key_goes_before_the_json(tenant):
 
 
 def test_expiry_goes_before_the_project(tenant, other_project):
-    expired = tenant.using(key=other_project.key(expires_at=1_700_000_000))
+    expired = tenant.using(key=other_project.expired_key())
     expect_error(expired.chat(script={}, path=f"/{tenant.project.slug}/v1/chat/completions"), 401, "api_key_expired")
 
 
@@ -40,7 +40,7 @@ def test_the_project_goes_before_the_scope(tenant, other_project):
 
 
 def test_the_scope_goes_before_the_pin_and_the_json(tenant):
-    pinned = tenant.using(key=tenant.project.key("management", endpoint="chat"))
+    pinned = tenant.using(key=tenant.project.key("management", endpoint="talk"))
     answer = pinned.caller.call("POST", f"/{tenant.project.slug}/other/v1/chat/completions", content=b"{", headers={"Content-Type": "application/json"})
     expect_error(answer, 403, "scope_insufficient")
 
@@ -81,7 +81,7 @@ def test_a_path_that_is_not_there_needs_no_key(tenant):
 
 @pytest.mark.parametrize("model,status,code", [(..., 400, "missing_required_parameter"), ("", 400, "invalid_value"), (None, 400, "missing_required_parameter"), (5, 400, "invalid_value"), ([], 400, "invalid_value")], ids=repr)
 def test_the_model_is_needed_on_every_family(tenant, engine, model, status, code):
-    for path in (CHAT, f"/{tenant.project.slug}/v1/chat/completions", f"/{tenant.project.slug}/chat/v1/chat/completions"):
+    for path in (CHAT, f"/{tenant.project.slug}/v1/chat/completions", f"/{tenant.project.slug}/talk/v1/chat/completions"):
         body = {"messages": messages("hi"), **({} if model is ... else {"model": model})}
         answer = tenant.caller.post(path, body)
         codes = {code, "missing_required_parameter"} if model == "" else {code}

@@ -3,11 +3,8 @@
 Number, type and envelope are compared with harness/codes.py by every call of the tests; this file is the list.
 """
 
-import time
-
 import pytest
 
-from harness.calls import messages
 from harness.codes import CODES
 from harness.tenants import tier
 from harness.together import together
@@ -22,10 +19,10 @@ BY_BODY = {
     "invalid_function_schema": {"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]},
     "invalid_tool_sequence": {"messages": [{"role": "tool", "tool_call_id": "x", "content": "y"}]}, "tool_not_found": {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}},
     "too_many_tools": {"tools": [{"type": "function", "function": {"name": f"t{number}"}} for number in range(129)]}, "invalid_metadata": {"metadata": {"a": 1}},
-    "context_length_exceeded": {"messages": messages("word " * 5000)}, "model_not_found": {"model": "no-such"},
+    "model_not_found": {"model": "no-such"},
 }
 BY_SCRIPT = {
-    "invalid_request": {"status": 400}, "upstream_error": {"status": 401}, "capacity_exceeded": {"status": 429}, "upstream_invalid_response": {"raw_body": "{"},
+    "invalid_request": {"status": 400}, "context_length_exceeded": {"status": 400, "error": {"message": "too long", "code": "context_length_exceeded"}}, "upstream_error": {"status": 401}, "capacity_exceeded": {"status": 429}, "upstream_invalid_response": {"raw_body": "{"},
 }
 IN_STREAM = {"stream_interrupted": {"text": "a b", "finish_reason": None}}
 
@@ -64,11 +61,11 @@ def test_bytes_provoke(tenant, engine, content, code):
 
 def test_keys_provoke_their_codes(tenant, other_project, engine):
     project = tenant.project
-    own, path = f"/{project.slug}/v1/models", f"/{project.slug}/chat/v1/chat/completions"
+    own, path = f"/{project.slug}/v1/models", f"/{project.slug}/talk/v1/chat/completions"
     project.endpoint(engine.url, slug="elsewhere")
     found = [
         code_of(tenant.caller.get(own, key=None)),
-        code_of(tenant.caller.get(own, key=project.key(expires_at=int(time.time()) - 5).key)),
+        code_of(tenant.caller.get(own, key=project.expired_key().key)),
         code_of(tenant.caller.get(own, key=project.key("management").key)),
         code_of(tenant.caller.get(own, key=other_project.key().key)),
         code_of(tenant.caller.post(path, tenant.body(), key=project.key(endpoint="elsewhere").key)),

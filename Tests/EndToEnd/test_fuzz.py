@@ -47,7 +47,7 @@ class Fuzz:
         headers = {"Content-Type": self.random.choice(["application/json"] * 15 + ["text/plain", "application/json; x"])}
         key = self.random.choice([self.tenant.key.key] * 15 + [None, "", "xero_a_b", self.tenant.key.key + "x"])
         if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
+            headers["Authorization"] = f"Bearer {key}".strip()
         if self.random.random() < 0.1:
             headers["X-Xerotier-Events"] = "on"
         return headers

@@ -26,7 +26,7 @@ def test_every_status_has_a_request_id_of_its_own(tenant, engine, status):
     assert found[0].headers["x-request-id"] != found[1].headers["x-request-id"]
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/chat", "/v1/chat/completions", "/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/talk", "/v1/chat/completions", "/healthz", "/readyz"])
 @pytest.mark.parametrize("key", ["own", None, "xero_bad_" + "x" * 43], ids=["good", "no", "bad"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_every_route_has_a_request_id_whatever_the_credentials(tenant, path, key, method):
@@ -43,7 +43,7 @@ def test_inference_tells_where_it_ran(tenant, engine):
         assert headers["x-xerotier-worker-id"] == f"upstream:{tenant.endpoint.id}"
         assert re.fullmatch(r"\d+\.\d{3}", headers["x-xerotier-router-ms"])
         assert headers["x-xerotier-routed-model"] == tenant.endpoint.model
-        assert headers["x-xerotier-routed-endpoint"] == "chat"
+        assert headers["x-xerotier-routed-endpoint"] == "talk"
         assert headers["x-xerotier-model-version"]
 
 

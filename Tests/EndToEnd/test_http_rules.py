@@ -42,14 +42,14 @@ def test_a_method_of_no_route_is_refused_in_the_envelope(stack, tenant, method):
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx", "", "text/json"])
 def test_another_content_type_is_415(tenant, engine, content_type):
-    answer = tenant.caller.call("POST", CHAT, content=b'{"model":"chat","messages":[{"role":"user","content":"hi"}]}', headers={"Content-Type": content_type})
+    answer = tenant.caller.call("POST", CHAT, content=b'{"model":"talk","messages":[{"role":"user","content":"hi"}]}', headers={"Content-Type": content_type})
     expect_error(answer, 415, "unsupported_media_type")
     assert engine.records(answer.headers["x-request-id"]) == []
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"])
 def test_json_is_json_however_it_is_written(tenant, engine, content_type):
-    answer = tenant.caller.call("POST", CHAT, content=b'{"model":"chat","messages":[{"role":"user","content":"hi"}]}', headers={"Content-Type": content_type})
+    answer = tenant.caller.call("POST", CHAT, content=b'{"model":"talk","messages":[{"role":"user","content":"hi"}]}', headers={"Content-Type": content_type})
     assert answer.status_code == 200
 
 
@@ -62,7 +62,7 @@ def test_a_body_of_21_mebibytes_is_refused_without_being_read(stack, tenant, eng
 
 
 def test_a_body_just_under_20_mebibytes_is_read(tenant, engine):
-    body = b'{"model":"chat","messages":[{"role":"user","content":"hi"}],"pad":"' + b"x" * (20 * 1024 * 1024 - 100) + b'"}'
+    body = b'{"model":"talk","messages":[{"role":"user","content":"hi"}],"pad":"' + b"x" * (20 * 1024 * 1024 - 100) + b'"}'
     assert len(body) < 20 * 1024 * 1024
     answer = tenant.chat_raw(body)
     assert answer.status_code == 200, answer.text[:300]
@@ -78,13 +78,22 @@ def test_a_chunked_body_over_the_limit_is_refused(tenant, engine):
 
 
 def test_a_chunked_body_works(tenant, engine):
-    pieces = (each for each in (b'{"model":"chat",', b'"messages":[{"role":"user","content":"hi"}]}'))
+    pieces = (each for each in (b'{"model":"talk",', b'"messages":[{"role":"user","content":"hi"}]}'))
     assert tenant.caller.call("POST", CHAT, content=pieces, headers={"Content-Type": "application/json"}).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{"X-Large": "x" * 17_000}, {f"X-H{number}": "x" * 1000 for number in range(34)}], ids=["one", "all"])
 def test_headers_over_the_limit_are_431(tenant, headers):
     expect_error(tenant.caller.get("/v1/models", headers=headers), 431, "request_too_large")
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+@pytest.mark.parametrize("number,size", [(101, 1), (30, 1200)], ids=["too-many", "too-large"])
+def test_small_headers_over_the_limit_together_are_431_in_every_version_of_http(stack, version, number, size):
+    headers = [part for each in range(number) for part in ("-H", f"X-H{each}: {'e' * size}")]
+    command = ["curl", "-sS", version, "--cacert", stack.ca_file, *headers, "-w", "%{http_code}", stack.https_url.removesuffix("/v1") + "/healthz"]
+    answer = subprocess.run(command, capture_output=True, text=True).stdout
+    assert answer.endswith("431") and '"request_too_large"' in answer
 
 
 def test_a_request_line_over_the_limit_is_414(tenant):

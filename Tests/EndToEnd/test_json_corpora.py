@@ -6,7 +6,7 @@ import pytest
 
 from harness.together import together
 
-PLACES = {"body": b"%s", "member": b'{"model":"chat","messages":[{"role":"user","content":"hi"}],"extra":%s}'}
+PLACES = {"body": b"%s", "member": b'{"model":"talk","messages":[{"role":"user","content":"hi"}],"extra":%s}'}
 
 
 def corpus(shared, kind):
@@ -58,7 +58,7 @@ def test_every_valid_case_is_accepted_as_a_member_and_forwarded(tenant, engine, 
     cases = corpus(shared, "y")
     answers = send_all(tenant, cases, PLACES["member"])
     for name, answer in answers.items():
-        if b"\\u0000" in cases[name]:
+        if "\\u0000" in json.dumps(json.loads(cases[name])).replace("\\\\", ""):
             assert answer.status_code == 400 and answer.json()["error"]["code"] == "json_parse_error", name
         else:
             assert answer.status_code == 200, (name, answer.text)

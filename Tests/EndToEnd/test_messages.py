@@ -84,7 +84,7 @@ def test_a_round_trip_of_a_tool_call_reaches_the_engine_unchanged(tenant, engine
 ], ids=["no call before", "unknown id", "no id", "not answered", "answered twice", "one of two answered"])
 def test_a_broken_round_trip_is_refused(tenant, engine, history):
     answer = send(tenant, history)
-    expect_error(answer, 400, "invalid_tool_sequence", param="messages")
+    expect_error(answer, 400, "invalid_tool_sequence", "invalid_messages", param="messages")
     assert engine.records(answer.headers["x-request-id"]) == []
 
 

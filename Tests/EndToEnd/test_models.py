@@ -44,7 +44,7 @@ def test_an_endpoint_lists_what_it_serves(shop):
 
 
 def test_models_of_other_projects_are_not_shown(shop, tenant):
-    assert "chat" not in ids(shop.caller.get("/v1/models"))
+    assert "talk" not in ids(shop.caller.get("/v1/models"))
 
 
 @pytest.mark.parametrize("name", ["alpha", "vendor/model-a", "model-b"])
@@ -56,7 +56,7 @@ def test_a_model_is_found_by_slug_or_name(shop, name):
         assert answer.json()["id"] == name
 
 
-@pytest.mark.parametrize("name", ["no-such", "vendor/no-such", "mdl_000000000000000000000000", "mdl_x", "a%20b", "%ff", "chat"])
+@pytest.mark.parametrize("name", ["no-such", "vendor/no-such", "mdl_000000000000000000000000", "mdl_x", "a%20b", "%ff", "talk"])
 def test_an_unknown_model_is_404(shop, name):
     expect_error(shop.caller.get(f"/v1/models/{name}"), 404, "model_not_found")
 
@@ -89,8 +89,8 @@ def test_listing_needs_the_inference_scope(shop):
 
 
 def test_the_sdk_lists_and_retrieves(client, tenant):
-    assert "chat" in [model.id for model in client.models.list()]
-    assert client.models.retrieve("chat").id == "chat"
+    assert "talk" in [model.id for model in client.models.list()]
+    assert client.models.retrieve("talk").id == "talk"
 
 
 def test_a_pinned_key_sees_one_model(shop):

@@ -9,7 +9,7 @@ from harness.calls import expect_error
 BLOCKED = ["cache_salt", "kv_transfer_params", "lora_request", "priority", "request_id"]
 
 NOT_BUILT = {
-    "x_conversation": "conv_000000000000000000000000", "x_memory": True, "x_tools": ["x_calculator"], "x_approvals": [],
+    "x_conversation": "conv_000000000000000000000000", "x_memory": True, "x_tools": ["x_calculator"], "x_approvals": [{"approval_id": "apr_000000000000000000000000", "decision": "approve"}],
     "web_search_options": {},
 }
 
@@ -40,13 +40,13 @@ def test_an_unknown_field_is_forwarded_unchanged(tenant, engine, name, value):
 
 def test_numbers_and_escapes_of_unknown_fields_keep_their_value(tenant, engine):
     raw = b'{"foo":[1.0,1e2,-0,0.1,9007199254740993,-9223372036854775808,"\\u00e9\\ud83d\\ude00\\/\\"\\\\"],'
-    answer = tenant.chat_raw(raw + b'"model":"chat","messages":[{"role":"user","content":"hi"}]}')
+    answer = tenant.chat_raw(raw + b'"model":"talk","messages":[{"role":"user","content":"hi"}]}')
     sent = engine.record(answer.headers["x-request-id"])["body"]["foo"]
     assert sent == [1.0, 100.0, 0, 0.1, 9007199254740993, -9223372036854775808, 'é😀/"\\']
 
 
 def test_names_repeated_below_the_top_level_are_passed_on(tenant, engine):
-    raw = b'{"model":"chat","messages":[{"role":"user","content":"hi"}],"foo":{"a":1,"a":2}}'
+    raw = b'{"model":"talk","messages":[{"role":"user","content":"hi"}],"foo":{"a":1,"a":2}}'
     assert tenant.chat_raw(raw).status_code == 200
 
 

@@ -20,7 +20,7 @@ def test_a_good_format_reaches_the_engine_unchanged(tenant, engine, value):
 ], ids=repr)
 def test_a_bad_format_is_refused(tenant, engine, value):
     answer = tenant.chat(script={"text": "a"}, response_format=value)
-    expect_error(answer, 400, "invalid_value", "missing_required_parameter", param="response_format")
+    expect_error(answer, 400, "invalid_value", "missing_required_parameter", "invalid_function_schema", param="response_format")
     assert engine.records(answer.headers["x-request-id"]) == []
 
 

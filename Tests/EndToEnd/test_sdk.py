@@ -13,14 +13,14 @@ TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Sa
 
 
 def test_a_completion(client, engine):
-    answer = client.chat.completions.create(model="chat", messages=messages(script(text="Hello there.")))
+    answer = client.chat.completions.create(model="talk", messages=messages(script(text="Hello there.")))
     assert answer.choices[0].message.content == "Hello there."
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
     assert answer._request_id.startswith("req_")
 
 
 def test_a_stream(client, engine):
-    stream = client.chat.completions.create(model="chat", messages=messages(script(text="Hello there.")), stream=True, stream_options={"include_usage": True})
+    stream = client.chat.completions.create(model="talk", messages=messages(script(text="Hello there.")), stream=True, stream_options={"include_usage": True})
     chunks = list(stream)
     assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices) == "Hello there."
     assert chunks[-1].usage.completion_tokens == 2
@@ -29,8 +29,8 @@ def test_a_stream(client, engine):
 @pytest.mark.parametrize("extra", [{}, {"X-Xerotier-Events": "on"}], ids=["plain", "with vendor events"])
 def test_the_stream_helper_rebuilds_the_answer(client, engine, extra):
     said = messages(script(text="Hello there.", reasoning=["Hm."]))
-    whole = client.chat.completions.create(model="chat", messages=said, seed=1)
-    with client.chat.completions.stream(model="chat", messages=said, seed=1, stream_options={"include_usage": True}, extra_headers=extra) as stream:
+    whole = client.chat.completions.create(model="talk", messages=said, seed=1)
+    with client.chat.completions.stream(model="talk", messages=said, seed=1, stream_options={"include_usage": True}, extra_headers=extra) as stream:
         for _ in stream:
             pass
         rebuilt = stream.get_final_completion()
@@ -41,8 +41,8 @@ def test_the_stream_helper_rebuilds_the_answer(client, engine, extra):
 
 def test_the_stream_helper_rebuilds_tool_calls(client, engine):
     said = messages(script(tool_calls=[{"id": "call_1", "name": "weather", "arguments": '{"city":"Zürich"}', "pieces": 6}]))
-    whole = client.chat.completions.create(model="chat", messages=said, tools=TOOLS)
-    with client.chat.completions.stream(model="chat", messages=said, tools=TOOLS) as stream:
+    whole = client.chat.completions.create(model="talk", messages=said, tools=TOOLS)
+    with client.chat.completions.stream(model="talk", messages=said, tools=TOOLS) as stream:
         for _ in stream:
             pass
         rebuilt = stream.get_final_completion()
@@ -52,11 +52,11 @@ def test_the_stream_helper_rebuilds_tool_calls(client, engine):
 
 def test_a_round_trip_with_a_tool(client, engine):
     history = messages(script(tool_calls=[{"id": "call_1", "name": "weather", "arguments": '{"city":"Bern"}'}]))
-    asked = client.chat.completions.create(model="chat", messages=history, tools=TOOLS).choices[0].message
+    asked = client.chat.completions.create(model="talk", messages=history, tools=TOOLS).choices[0].message
     history.append(asked.model_dump(exclude_none=True))
     history.append({"role": "tool", "tool_call_id": asked.tool_calls[0].id, "content": "sunny"})
     history.append({"role": "user", "content": script(text="It is sunny.")})
-    assert client.chat.completions.create(model="chat", messages=history, tools=TOOLS).choices[0].message.content == "It is sunny."
+    assert client.chat.completions.create(model="talk", messages=history, tools=TOOLS).choices[0].message.content == "It is sunny."
 
 
 def test_a_parsed_answer(client, engine):
@@ -67,7 +67,7 @@ def test_a_parsed_answer(client, engine):
         people: int
 
     said = messages(script(text=json.dumps({"name": "Bern", "people": 134000})))
-    parsed = client.chat.completions.parse(model="chat", messages=said, response_format=City).choices[0].message.parsed
+    parsed = client.chat.completions.parse(model="talk", messages=said, response_format=City).choices[0].message.parsed
     assert parsed == City(name="Bern", people=134000)
 
 
@@ -76,7 +76,7 @@ def test_async_calls_run_side_by_side(stack, tenant, engine):
         http = openai.DefaultAsyncHttpxClient(verify=ssl.create_default_context(cafile=stack.ca_file))
         async with openai.AsyncOpenAI(base_url=stack.https_url, api_key=tenant.key.key, max_retries=0, http_client=http) as client:
             async def one(number):
-                stream = await client.chat.completions.create(model="chat", messages=messages(script(text=f"I am {number}.", delay_ms=20)), stream=True)
+                stream = await client.chat.completions.create(model="talk", messages=messages(script(text=f"I am {number}.", delay_ms=20)), stream=True)
                 return "".join([choice.delta.content or "" async for chunk in stream for choice in chunk.choices])
 
             return await asyncio.gather(*(one(number) for number in range(32)))
@@ -84,11 +84,11 @@ def test_async_calls_run_side_by_side(stack, tenant, engine):
     assert asyncio.run(run()) == [f"I am {number}." for number in range(32)]
 
 
-@pytest.mark.parametrize("family", ["/{slug}/v1", "/{slug}/chat/v1"])
+@pytest.mark.parametrize("family", ["/{slug}/v1", "/{slug}/talk/v1"])
 def test_the_other_families_are_base_urls_too(stack, tenant, engine, sdk_http, family):
     base = stack.https_url.removesuffix("/v1") + family.format(slug=tenant.project.slug)
     client = openai.OpenAI(base_url=base, api_key=tenant.key.key, max_retries=0, http_client=sdk_http)
-    assert client.chat.completions.create(model="chat", messages=messages(script(text="a"))).choices[0].message.content == "a"
+    assert client.chat.completions.create(model="talk", messages=messages(script(text="a"))).choices[0].message.content == "a"
     assert client.models.list().data
 
 
@@ -98,7 +98,7 @@ def test_the_other_families_are_base_urls_too(stack, tenant, engine, sdk_http, f
 ])
 def test_errors_are_the_classes_of_the_sdk(client, engine, values, error, code):
     with pytest.raises(error) as raised:
-        client.chat.completions.create(**{"model": "chat", "messages": messages(script(text="a")), **values})
+        client.chat.completions.create(**{"model": "talk", "messages": messages(script(text="a")), **values})
     assert raised.value.code == code
     assert raised.value.request_id.startswith("req_")
 
@@ -119,13 +119,13 @@ def test_the_sdk_retries_what_it_may(stack, tenant, engine, sdk_http):
     client = openai.OpenAI(base_url=stack.https_url, api_key=tenant.key.key, max_retries=2, http_client=sdk_http)
     engine.behave(all_status=429)
     with pytest.raises(openai.RateLimitError):
-        client.with_options(max_retries=0).chat.completions.create(model="chat", messages=messages("hi"))
+        client.with_options(max_retries=0).chat.completions.create(model="talk", messages=messages("hi"))
     engine.behave_well()
-    assert client.chat.completions.create(model="chat", messages=messages("hi")).choices
+    assert client.chat.completions.create(model="talk", messages=messages("hi")).choices
 
 
 def test_closing_an_sdk_stream_cancels_the_engine(client, tenant, engine):
-    with client.chat.completions.with_streaming_response.create(model="chat", messages=messages(script(tokens=["abc "], repeat=1000, delay_ms=20)), stream=True) as answer:
+    with client.chat.completions.with_streaming_response.create(model="talk", messages=messages(script(tokens=["abc "], repeat=1000, delay_ms=20)), stream=True) as answer:
         next(answer.iter_bytes())
         request_id = answer.headers["x-request-id"]
     assert engine.wait_for_end(request_id)["end"] == "client closed"

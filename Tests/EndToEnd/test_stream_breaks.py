@@ -3,7 +3,7 @@
 import openai
 import pytest
 
-from harness.calls import messages, script
+from harness.calls import expect_error, messages, script
 from harness.tenants import tier
 
 INTERRUPTED = ("stream_interrupted",)
@@ -22,9 +22,16 @@ def test_a_cut_stream_ends_with_an_error_frame(tenant, engine, usage, cut):
 
 @pytest.mark.parametrize("how", ["reset", "close", "end"])
 def test_a_cut_inside_a_frame_shows_no_half_frame(tenant, engine, how):
-    for after in (270, 333, 480, 500, 600):
+    for after in (333, 480, 500, 600, 700):
         stream = tenant.stream(script={"text": "one two three", "cut": {"how": how, "after_bytes": after}})
         stream.check_broken(BROKEN)
+
+
+@pytest.mark.parametrize("how", ["reset", "close", "end"])
+def test_a_cut_inside_the_first_frame_is_an_http_error(tenant, engine, how):
+    """No byte was sent, so there is no stream yet to put an error frame in."""
+    answer = tenant.chat(script={"text": "one two three", "cut": {"how": how, "after_bytes": 150}}, stream=True)
+    expect_error(answer, 502, "upstream_error", "upstream_invalid_response", "worker_lost")
 
 
 def test_a_stream_without_a_finish_reason_is_interrupted(tenant, engine, usage):

@@ -74,9 +74,14 @@ def test_a_body_that_is_no_completion_is_an_invalid_response(tenant, engine, raw
     expect_error(tenant.chat(script={"raw_body": raw}), 502, "upstream_invalid_response")
 
 
-@pytest.mark.parametrize("raw", ["data: {\n\n", "data: \udcff\n\n", "data: []\n\n", "data: null\n\n", "<html>oops</html>\n\n", "data: {}\n\n", 'data: {"choices":5}\n\n'], ids=repr)
+@pytest.mark.parametrize("raw", ["data: {\n\n", "data: \udcff\n\n", "data: []\n\n", "data: null\n\n", "data: {}\n\n", 'data: {"choices":5}\n\n'], ids=repr)
 def test_a_bad_first_chunk_is_an_invalid_response(tenant, engine, raw):
     expect_error(ask(tenant, True, text="a", raw_chunks={"0": raw}), 502, "upstream_invalid_response")
+
+
+def test_a_stream_of_html_is_an_invalid_response(tenant, engine):
+    answer = ask(tenant, True, tokens=[], finish_reason=None, done=False, raw_chunks={"0": "<html>oops</html>\n\n"})
+    expect_error(answer, 502, "upstream_invalid_response", "upstream_error")
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])

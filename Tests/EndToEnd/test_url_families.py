@@ -36,7 +36,7 @@ def test_a_trailing_slash_is_ignored(tenant, engine):
 
 
 def test_in_the_endpoint_family_any_model_will_do(tenant, engine):
-    answer = tenant.chat(script={"text": "a"}, path=f"/{tenant.project.slug}/chat/v1/chat/completions", model="whatever/else:7b")
+    answer = tenant.chat(script={"text": "a"}, path=f"/{tenant.project.slug}/talk/v1/chat/completions", model="whatever/else:7b")
     assert answer.json()["model"] == tenant.endpoint.model
     assert engine.record(answer.headers["x-request-id"])["body"]["model"] == "scripted-model"
 
@@ -71,7 +71,7 @@ def test_an_unknown_model_is_404(tenant, engine):
     expect_error(tenant.chat(script={"text": "a"}, model="no-such-model"), 404, "model_not_found", param="model")
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/{slug}/v1/models", "/{slug}/chat/v1/models"])
+@pytest.mark.parametrize("path", ["/v1/models", "/{slug}/v1/models", "/{slug}/talk/v1/models"])
 def test_models_are_on_every_family(tenant, path):
     assert tenant.caller.get(path.format(slug=tenant.project.slug)).status_code == 200
 
@@ -89,6 +89,6 @@ def test_an_inactive_endpoint_is_503(make_tenant, engine):
 
 def test_the_unmodified_sdk_lists_models_and_streams_a_chat_on_the_host_family(stack, tenant, engine, sdk_http):
     client = openai.OpenAI(base_url=stack.https_url, api_key=tenant.key.key, max_retries=0, http_client=sdk_http)
-    assert "chat" in [model.id for model in client.models.list()]
-    chunks = list(client.chat.completions.create(model="chat", messages=messages(script(text="one two")), stream=True))
+    assert "talk" in [model.id for model in client.models.list()]
+    chunks = list(client.chat.completions.create(model="talk", messages=messages(script(text="one two")), stream=True))
     assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices) == "one two"

@@ -13,14 +13,15 @@ from harness.processes import Processes  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def processes(stack) -> Processes:
-    return Processes(stack)
+def processes(stack, make_tenant) -> Processes:
+    processes = Processes(stack)
+    processes.prober = make_tenant()
+    return processes
 
 
 @pytest.fixture
 def victim(make_tenant, engine, processes):
     """A project of its own for each test; the stack works before and after it."""
-    tenant = make_tenant()
-    processes.wait_until_back(tenant)
-    yield tenant
-    processes.wait_until_back(tenant)
+    processes.wait_until_back()
+    yield make_tenant()
+    processes.wait_until_back()

@@ -13,7 +13,7 @@ def kill_under_load(victim, processes, usage, names, pause=1.0, threads=12):
         for name in names:
             load.note_kill()
             processes.kill(name)
-            processes.wait_until_back(victim)
+            processes.wait_until_back()
             time.sleep(pause)
     assert load.count("answered") > 50
     time.sleep(2)  # journals of an outage are replayed
@@ -45,7 +45,7 @@ def test_after_the_death_of_the_supervisor_the_next_start_restores_service(victi
         time.sleep(2)
         load.note_kill()
         processes.bring_up()
-        processes.wait_until_back(victim)
+        processes.wait_until_back()
         time.sleep(1)
     load.check_rows(usage)
 

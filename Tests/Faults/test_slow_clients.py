@@ -57,7 +57,10 @@ def test_connections_of_slow_bodies_are_freed(victim, stack):
     deadline = time.monotonic() + 30
     for each in slow:
         each.settimeout(max(deadline - time.monotonic(), 0.1))
-        received = each.recv(4096)
+        try:
+            received = each.recv(4096)
+        except ConnectionResetError:
+            received = b""
         assert received == b"" or b" 408 " in received[:20]
         each.close()
 

@@ -10,6 +10,11 @@ from .script import Script, bytes_of, last_user_text
 COMMON_FINGERPRINT = "fp_scripted"
 
 
+def prompt_tokens(request: dict) -> int:
+    text = json.dumps(request.get("messages", []), ensure_ascii=False)
+    return math.ceil(len(text.encode("utf-8", "replace")) / 4)
+
+
 @dataclass
 class Frame:
     """One SSE frame and the output tokens that it carries."""
@@ -58,7 +63,7 @@ class Answer:
             return None
         if isinstance(script.usage, dict):
             return script.usage
-        prompt = math.ceil(len(json.dumps(self.request.get("messages", []), ensure_ascii=False).encode("utf-8", "replace")) / 4)
+        prompt = prompt_tokens(self.request)
         usage = {
             "prompt_tokens": prompt,
             "completion_tokens": self.output_tokens,
@@ -138,19 +143,23 @@ class Answer:
 
     # The stream
 
-    def frames(self) -> list:
-        """All frames of the stream, with those of the script's raw_chunks in their places."""
-        frames = self.role_frames() + self.delta_frames() + self.finish_frames()
+    def frames(self):
+        """The frames of the stream, made one after the other, with those of the script's raw_chunks in their places."""
+        replaced = {int(number): bytes_of(text) for number, text in self.script.raw_chunks.items()}
+        for number, frame in enumerate(self.own_frames()):
+            yield Frame(replaced.pop(number), frame.tokens) if number in replaced else frame
+        for number in sorted(replaced):
+            yield Frame(replaced[number])
+
+    def own_frames(self):
+        yield from self.role_frames()
+        yield from self.delta_frames()
+        yield from self.finish_frames()
         usage = self.usage_frame()
         if usage is not None:
-            frames.append(usage)
+            yield usage
         if self.script.done:
-            frames.append(Frame(b"data: [DONE]" + self.blank_line))
-        for number, text in self.script.raw_chunks.items():
-            position = int(number)
-            tokens = frames[position].tokens if position < len(frames) else 0
-            frames[position : position + 1] = [Frame(bytes_of(text), tokens)]
-        return frames
+            yield Frame(b"data: [DONE]" + self.blank_line)
 
     @property
     def blank_line(self) -> bytes:
@@ -177,7 +186,7 @@ class Answer:
             for index in range(self.choice_count)
         ]
 
-    def delta_frames(self) -> list:
+    def delta_frames(self):
         script = self.script
         rows = [{"reasoning_content": piece} for piece in script.reasoning]
         rows += [{"content": piece} for piece in self.pieces]
@@ -187,12 +196,10 @@ class Answer:
             rows += [{"tool_calls": [piece]} for piece in call_deltas(number, call)]
         if script.quirk == "vllm" and self.finish_reason is not None and self.pieces and not script.tool_calls and script.refusal is None:
             rows.pop()  # the last text goes beside finish_reason
-        frames = []
         for delta in rows:
             pieces = [delta["content"]] if "content" in delta else []
             for index in range(self.choice_count):
-                frames.append(self.frame([self.delta(index, delta, pieces=pieces)], tokens=1))
-        return frames
+                yield self.frame([self.delta(index, delta, pieces=pieces)], tokens=1)
 
     def finish_frames(self) -> list:
         if self.finish_reason is None:

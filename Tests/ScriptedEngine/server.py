@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from urllib.parse import parse_qs
 
+from .answers import prompt_tokens
 from .connection import ClientGone, Connection, Request
 from .player import Broken, Player, send_whole
 from .records import BODY_KEPT_UP_TO, Records, now_ms
@@ -21,8 +22,14 @@ class Behaviour:
     health_hangs: bool = False
     all_status: int | None = None  # every chat answer has this status
     all_body: str = "json"
+    context_length: int | None = None  # prompts over it are refused in the words of llama.cpp
     models: list = field(default_factory=lambda: list(MODELS))
     default_script: dict = field(default_factory=dict)
+
+
+def too_long(prompt: int, limit: int) -> dict:
+    message = "the request exceeds the available context size, try increasing it"
+    return {"code": 400, "message": message, "type": "exceed_context_size_error", "n_prompt_tokens": prompt, "n_ctx": limit}
 
 
 @dataclass
@@ -116,6 +123,9 @@ class Engine:
         script = choose(find_script(body, self.default_script), record.attempt, self.port)
         if self.behaviour.all_status is not None:
             script = Script(status=self.behaviour.all_status, body=self.behaviour.all_body)
+        limit = self.behaviour.context_length
+        if limit is not None and prompt_tokens(body) > limit:
+            script = Script(status=400, error=too_long(prompt_tokens(body), limit))
         await Player(connection, record, body, script, f"chatcmpl-upstream{record.sequence}").play()
 
     def note_close(self, record):

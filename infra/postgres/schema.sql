@@ -26,15 +26,21 @@ CREATE FUNCTION public.create_usage_partitions(first timestamp with time zone, m
 DECLARE
     month timestamp;
     name text;
+    begins timestamptz;
+    ends timestamptz;
 BEGIN
     FOR number IN 0..months LOOP
         month := date_trunc('month', first AT TIME ZONE 'UTC') + make_interval(months => number);
         name := 'usage_events_' || to_char(month, 'YYYY_MM');
-        IF to_regclass(name) IS NULL THEN
-            EXECUTE format(
-                'CREATE TABLE %I PARTITION OF usage_events FOR VALUES FROM (%L) TO (%L)',
-                name, month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
-        END IF;
+        CONTINUE WHEN to_regclass(name) IS NOT NULL;
+        begins := month AT TIME ZONE 'UTC';
+        ends := (month + interval '1 month') AT TIME ZONE 'UTC';
+        LOCK TABLE usage_events IN ACCESS EXCLUSIVE MODE;
+        EXECUTE format('CREATE TABLE %I (LIKE usage_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+        EXECUTE format(
+            'WITH moved AS (DELETE FROM usage_events_default WHERE created_at >= %L AND created_at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
+            begins, ends, name);
+        EXECUTE format('ALTER TABLE usage_events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, begins, ends);
     END LOOP;
 END
 $$;

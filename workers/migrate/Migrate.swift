@@ -6,6 +6,6 @@ struct Migrate: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "migrate",
         abstract: "Brings the database up to date; manages projects, keys, endpoints and tiers.",
-        discussion: "Reads XEROTIER_DATABASE_URL, XEROTIER_REDIS_SOCKET and XEROTIER_COMPLETION_ENCRYPTION_KEY. Answers in JSON.",
+        discussion: "Reads database.url, redis.socket and completion.encryption_key, as the gateway does. Answers in JSON.",
         subcommands: [Up.self, ProjectCommand.self, KeyCommand.self, EndpointCommand.self, TierCommand.self])
 }

@@ -1,44 +1,36 @@
 import Accounts
 import ArgumentParser
+import Configuration
 import Crypto
 import Foundation
 import Jobs
 import OpenAI
 import Postgres
 
-/// What the commands need from the environment.
+/// What the commands need of the configuration.
 struct Settings {
-    var databaseURL: String
-    var redisSocket: String?
-
-    private static let databaseVariable = Vendor.environmentPrefix + "DATABASE_URL"
-    private static let redisVariable = Vendor.environmentPrefix + "REDIS_SOCKET"
-    private static let keyVariable = Vendor.environmentPrefix + "COMPLETION_ENCRYPTION_KEY"
+    private let configuration: Configuration
 
     init() throws {
-        let environment = ProcessInfo.processInfo.environment
-        guard let url = environment[Self.databaseVariable], !url.isEmpty else { throw Failure("\(Self.databaseVariable) is not set.") }
-        databaseURL = url
-        redisSocket = environment[Self.redisVariable].flatMap { $0.isEmpty ? nil : $0 }
+        configuration = try Configuration.load()
+        if configuration.databaseURL.isEmpty { throw Failure("database.url: missing (XEROTIER_DATABASE_URL)") }
     }
+
+    var redisSocket: String? { configuration.redisSocket.isEmpty ? nil : configuration.redisSocket }
 
     /// Migrations may take long, so the server's time limit is wide.
     func connect() throws -> Connection {
         var options = ConnectionOptions()
         options.statementTimeoutMilliseconds = 3_600_000
         options.applicationName = "migrate"
-        return try Connection(url: databaseURL, options: options)
+        return try Connection(url: configuration.databaseURL, options: options)
     }
 
     func sealing() throws -> Sealing {
-        guard let key = ProcessInfo.processInfo.environment[Self.keyVariable], !key.isEmpty else {
-            throw Failure("\(Self.keyVariable) is not set.")
+        if configuration.encryptionKey.isEmpty {
+            throw Failure("completion.encryption_key: missing (XEROTIER_COMPLETION_ENCRYPTION_KEY)")
         }
-        do {
-            return try Sealing(base64: key)
-        } catch {
-            throw Failure("\(Self.keyVariable) is not 32 bytes in base64.")
-        }
+        return try Sealing(base64: configuration.encryptionKey)
     }
 }
 

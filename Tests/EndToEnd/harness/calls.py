@@ -87,6 +87,7 @@ def check_answer(answer: httpx.Response, schema: str | None = None):
 
 
 def check_good(value: dict, schema: str | None):
+    assert "error" not in value, f"an error with a status of success: {value}"
     known = {"chat.completion": "CreateChatCompletionResponse", "model": "Model", "list": "ListModelsResponse"}
     schema = schema or known.get(value.get("object"))
     if schema and schema != "none":

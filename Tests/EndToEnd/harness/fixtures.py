@@ -103,7 +103,7 @@ def make_tenant(stack, engines):
 @pytest.fixture(scope="session")
 def tenant(make_tenant, project) -> Tenant:
     """The project most tests share: an uncapped endpoint of 4,096 tokens on the first engine."""
-    return make_tenant(project, slug="chat")
+    return make_tenant(project, slug="talk")
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,12 @@ class RawCall:
         return self.received
 
     def read_to_end(self) -> bytes:
-        while piece := self.socket.recv(65536):
-            self.received += piece
+        """All that comes before the close, whichever way the other side closes."""
+        try:
+            while piece := self.socket.recv(65536):
+                self.received += piece
+        except ConnectionResetError:
+            pass
         return self.received
 
     def header(self, name: str) -> str:
@@ -44,7 +48,7 @@ class RawCall:
 
     @property
     def status(self) -> int:
-        return int(self.received.split(b" ", 2)[1])
+        return int(self.received.split(None, 2)[1])
 
     def close(self) -> float:
         """The moment of the close, in milliseconds of the monotonic clock."""

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import subprocess
+import time
 from dataclasses import dataclass
 
 from .stack import ROOT
@@ -69,6 +70,13 @@ class Project:
         made = migrate("key", "create", *options(named))
         return Key(made["id"], made["key"])
 
+    def expired_key(self) -> Key:
+        """A key that was good for a moment: none can be made that never was."""
+        expires_at = int(time.time()) + 1
+        key = self.key(expires_at=expires_at)
+        time.sleep(max(expires_at + 0.1 - time.time(), 0))
+        return key
+
     def endpoint(self, upstream_url, slug: str | None = None, model: str = "served-model", **values) -> Endpoint:
         named = {
             "project": self.slug,
@@ -89,7 +97,7 @@ class Project:
 def tier(**values) -> str:
     """A tier of the tests: uncapped unless said otherwise. Its slug."""
     named = {
-        "slug": unique("tier"),
+        "slug": unique("tier").replace("-", "_"),
         "price_nano_per_mtok": 1_000_000_000,
         "tokens_per_minute": "none",
         "requests_per_minute": "none",

@@ -1,0 +1,20 @@
+import Threads
+
+/// Says when a process that is told to stop must be done: streams that still run then end with an error frame and are settled,
+/// before whoever supervises the process loses patience.
+public final class Drain: Sendable {
+    private let deadline = Lock<ContinuousClock.Instant?>(nil)
+
+    public init() {}
+
+    /// From now on requests have this long to end.
+    public func begin(within patience: Duration) {
+        deadline.withLock { $0 = .now + patience }
+    }
+
+    /// Long requests look here at least every few seconds.
+    public var isOver: Bool {
+        guard let deadline = deadline.withLock({ $0 }) else { return false }
+        return ContinuousClock.now >= deadline
+    }
+}

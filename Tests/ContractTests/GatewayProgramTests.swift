@@ -1,0 +1,67 @@
+import Foundation
+import Testing
+
+@Suite struct GatewayProgramTests {
+    private static let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    private static let good = [
+        "XEROTIER_COMPLETION_ENCRYPTION_KEY": key, "XEROTIER_DATABASE_URL": "postgresql://u:hidden@h/d", "XEROTIER_REDIS_SOCKET": "/r.sock",
+    ]
+
+    @Test func aGoodConfigurationIsShownWithoutSecrets() async throws {
+        try await onThread {
+            let run = try Program.gateway.run(["--check-config"], Self.good.merging(["XEROTIER_GATEWAY_STREAMS": "64"]) { $1 })
+            #expect(run.status == 0 && run.errors.isEmpty)
+            #expect(run.output.contains("gateway.streams = 64\n") && run.output.contains("database.url = (set)"))
+            #expect(run.output.contains("128 threads a process; threads x (processes - 1) = 128 cover 128 connections"))
+            #expect(!run.output.contains("hidden") && !run.output.contains(Self.key))
+        }
+    }
+
+    @Test(arguments: [
+        ("XEROTIER_GATEWAY_STREAM", "64", "XEROTIER_GATEWAY_STREAM"), ("XEROTIER_GATEWAY_STREAMS", "many", "gateway.streams"),
+        ("XEROTIER_GATEWAY_STREAMS", "", "gateway.streams"), ("XEROTIER_GATEWAY_PROCESSES", "1", "gateway.processes"),
+        ("XEROTIER_GATEWAY_NUMBER", "2", "gateway.number"), ("XEROTIER_GATEWAY_NGINX_WORKERS", "3", "gateway.streams"),
+        ("XEROTIER_COMPLETION_ENCRYPTION_KEY", "c2hvcnQ=", "completion.encryption_key"), ("XEROTIER_DATABASE_URL", "", "database.url"),
+        ("XEROTIER_REDIS_SOCKET", "localhost:6379", "redis.socket"), ("XEROTIER_CONFIG", "/nowhere.yaml", "XEROTIER_CONFIG"),
+    ])
+    func aBadConfigurationIsRefusedByName(name: String, value: String, named: String) async throws {
+        try await onThread {
+            let settings = Self.good.merging([name: value]) { $1 }
+            // Serving is refused just as checking is.
+            for arguments in [["--check-config"], []] {
+                let run = try Program.gateway.run(arguments, settings)
+                #expect(run.status == 78 && run.output.isEmpty)
+                #expect(run.errors.contains(named) && run.errors.split(separator: "\n").count == 1, "\(run.errors)")
+                #expect(!run.errors.contains("hidden") && !run.errors.contains(Self.key))
+            }
+        }
+    }
+
+    @Test(arguments: ["completion.encryption_key", "database.url", "redis.socket"]) func whatIsMissingIsNamed(key: String) async throws {
+        try await onThread {
+            var settings = Self.good
+            settings["XEROTIER_" + key.uppercased().replacingOccurrences(of: ".", with: "_")] = nil
+            let run = try Program.gateway.run(["--check-config"], settings)
+            #expect(run.status == 78 && run.errors.contains("\(key): missing"))
+        }
+    }
+
+    @Test func theEnvironmentWinsOverTheFile() async throws {
+        try await onThread {
+            let path = "/tmp/xc\(UInt32.random(in: 0...UInt32.max)).yaml"
+            AtExit.add { unlink(path) }
+            func check(_ yaml: String, _ more: [String: String] = [:]) throws -> Program.Run {
+                try yaml.write(toFile: path, atomically: true, encoding: .utf8)
+                return try Program.gateway.run(["--check-config"], Self.good.merging(["XEROTIER_CONFIG": path]) { $1 }.merging(more) { $1 })
+            }
+            let file = try check("gateway:\n  streams: 32\n  processes: 3\negress:\n  allow_hosts: [a:1, b:2]\n")
+            #expect(
+                file.status == 0 && file.output.contains("gateway.streams = 32") && file.output.contains("egress.allow_hosts = a:1,b:2"))
+            #expect(try check("gateway: {streams: 32}", ["XEROTIER_GATEWAY_STREAMS": "16"]).output.contains("gateway.streams = 16"))
+            for (yaml, named) in [("gateway: {streem: 1}", "gateway.streem"), ("gateway: [", "xerotier.yaml"), ("- a", "xerotier.yaml")] {
+                let run = try check(yaml)
+                #expect(run.status == 78 && run.errors.contains(named), "\(run.errors)")
+            }
+        }
+    }
+}
