@@ -4,8 +4,9 @@ import Glibc
 
 /// The limit of open files; see getrlimit(2).
 enum OpenFiles {
-    /// A streaming request holds its connection, its upstream's, and the two ends with which libcurl wakes itself; a waiting one an eventfd.
-    private static let perThread: rlim_t = 5
+    /// A streaming request holds its connection, its upstream's, and the two ends with which libcurl wakes itself; one that waits for its turn, an
+    /// eventfd.
+    private static let perThread: rlim_t = 4
     /// Pools, logs, the journal, the listening sockets.
     private static let reserve: rlim_t = 256
 

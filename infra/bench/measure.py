@@ -18,8 +18,8 @@ STREAMS, CHUNKS, INTERVAL_US = 100, 200, 10_000
 # Time to first chunk: so many short streams, one after the other.
 FIRSTS = 200
 OPEN_CHUNKS, OPEN_INTERVAL_US = 10, 1_000_000
-# A gateway reckons with ten descriptors for each of its streams, and 256 (Sources/gateway/OpenFiles.swift); some machines allow fewer than 2,000 take.
-OPEN_STREAMS = min(2_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 256) // 10)
+# A gateway reckons with eight descriptors for each of its streams, and 256 (Sources/gateway/OpenFiles.swift); some machines allow fewer than 2,000 take.
+OPEN_STREAMS = min(2_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 256) // 8)
 
 
 @dataclasses.dataclass
