@@ -133,10 +133,3 @@ enum LimitScript {
         return Levels(obstacle: LimitObstacle(rawValue: code), requests: requests, tokens: tokens)
     }
 }
-
-extension Duration {
-    var microseconds: Int {
-        let (seconds, attoseconds) = components
-        return Int(seconds) * 1_000_000 + Int(attoseconds / 1_000_000_000_000)
-    }
-}

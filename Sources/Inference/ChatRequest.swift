@@ -14,7 +14,6 @@ package struct ChatRequest {
     /// The member that said so: `max_completion_tokens` wins over `max_tokens`.
     var maxTokensName: StaticString = "max_completion_tokens"
     package var profile = RoutingProfile.standard
-    var hasTools = false
     /// When false, a turn has at most one tool call; more of them are dropped (02 §6).
     var allowsParallelCalls = true
     /// Messages and tools together, for estimates.
@@ -85,9 +84,7 @@ package struct ChatRequest {
                 // `false` switches a feature off, and so asks for nothing that is missing.
                 if value.bool == false { continue }
                 throw APIError(.unsupportedParameter, "'\(member.name)' is not supported by this endpoint.", param: member.name.description)
-            case "tools":
-                hasTools = value.elements.first { _ in true } != nil
-                promptBytes += value.text.count
+            case "tools": promptBytes += value.text.count
             default: break
             }
         }
