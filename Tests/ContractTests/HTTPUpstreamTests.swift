@@ -217,7 +217,8 @@ import Testing
             let server = try Self.server { connection, _ in
                 connection.startStream()
                 connection.sendChunk("data: {\"a\":1}\n\n")
-                usleep(20_000)
+                // A reset throws away what the client has not read yet, so it needs time to read the frame.
+                usleep(500_000)
                 if byReset { connection.reset() } else { connection.end() }
             }
             let outcome = Self.collect(Rig([server]).send())
