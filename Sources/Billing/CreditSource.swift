@@ -1,0 +1,83 @@
+import OpenAI
+
+/// Money that is set aside in the ledger for what is about to be produced (08 §6): a row of `ledger_holds`.
+public enum CreditHold: Identified { public static let idPrefix = "hold_" }
+/// One balanced set of postings: a row of `ledger_transactions`.
+public enum LedgerTransaction: Identified { public static let idPrefix = "le_" }
+
+/// What a hold is for.
+public enum CreditHoldKind: Sendable, Equatable {
+    /// Many requests of one gateway process share it.
+    case lease
+    /// One request alone.
+    case request(_ requestID: String)
+
+    /// As in the column `kind`.
+    public var name: String {
+        switch self {
+        case .lease: "lease"
+        case .request: "request"
+        }
+    }
+
+    public var requestID: String? {
+        switch self {
+        case .lease: nil
+        case .request(let id): id
+        }
+    }
+}
+
+/// What a call of `CreditSource.hold` moved, in nano-USD.
+public struct CreditGrant: Sendable, Equatable {
+    /// Moved into the hold by this call; 0 when less than `atLeast` was available.
+    public var granted: Int64
+    /// Left in the project's balance afterwards: promo and cash (and post-pay limit), without what is held.
+    public var available: Int64
+
+    public init(granted: Int64, available: Int64) {
+        self.granted = granted
+        self.available = available
+    }
+}
+
+/// The ledger as a gateway draws on it. Each call is one durable transaction; all amounts are nano-USD.
+public protocol CreditSource: Sendable {
+    /// Moves `want` from the project's balance (promo first) into the hold `id`, or what is available if that is less, but nothing if less
+    /// than `atLeast` is available. The hold is made when it is not there, and renewed for 60 s of database time.
+    ///
+    /// A call happens once for each `key`: the same key again answers the same grant, so a call of unknown outcome is repeated as it was.
+    /// A hold that is no longer open takes nothing: the grant is 0.
+    func hold(
+        _ id: ID<CreditHold>, kind: CreditHoldKind, of project: ID<Project>, gateway: String, want: Int64, atLeast: Int64, key: String
+    ) throws -> CreditGrant
+
+    /// Renews open holds for 60 s; answers those that are no longer open.
+    func renew(_ ids: [ID<CreditHold>]) throws -> [ID<CreditHold>]
+
+    /// Ends a hold: what is not settled goes back to the balance. Twice is once.
+    func release(_ id: ID<CreditHold>) throws
+}
+
+/// What one request owes. It is committed together with the request's usage row, once for each request: idempotency key `settle:<request_id>`.
+///
+/// The cost is taken from the hold as far as `held` goes, the excess from cash as far as there is any, and the remainder is booked as revenue
+/// against `write_off`. `held - cost` stays in the hold.
+public struct Settle: Sendable, Equatable {
+    public var requestID: String
+    public var projectID: ID<Project>
+    /// nil = nothing was held.
+    public var hold: ID<CreditHold>?
+    /// What the request took of the hold, in nano-USD.
+    public var held: Int64
+    /// In nano-USD.
+    public var cost: Int64
+
+    public init(requestID: String, projectID: ID<Project>, hold: ID<CreditHold>?, held: Int64, cost: Int64) {
+        self.requestID = requestID
+        self.projectID = projectID
+        self.hold = hold
+        self.held = held
+        self.cost = cost
+    }
+}
