@@ -62,7 +62,8 @@ public protocol CreditSource: Sendable {
 /// What one request owes. It is committed together with the request's usage row, once for each request: idempotency key `settle:<request_id>`.
 ///
 /// The cost is taken from the hold as far as `held` goes, the excess from cash as far as there is any, and the remainder is booked as revenue
-/// against `write_off`. `held - cost` stays in the hold.
+/// against `write_off`. The rest, `held - cost`, stays in a lease; a hold of kind `request` ends with this, and its rest goes to the balance.
+/// A hold that has ended meanwhile gives nothing: then all of the cost is excess.
 public struct Settle: Sendable, Equatable {
     public var requestID: String
     public var projectID: ID<Project>
