@@ -39,7 +39,8 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "OpenAI", "FastCGI", "Postgres", "Redis", "JSON", "Jobs", "Threads", .product(name: "Logging", package: "swift-log"),
+                "OpenAI", "FastCGI", "Postgres", "Redis", "JSON", "Crypto", "Jobs", "Threads",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .target(name: "Jobs", dependencies: ["OpenAI", "Postgres", "JSON", "Threads", .product(name: "Logging", package: "swift-log")]),
 

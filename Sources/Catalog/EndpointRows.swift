@@ -5,12 +5,12 @@ import Jobs
 import OpenAI
 import Postgres
 
-/// The kind under which an upstream's API key is sealed for its project.
+/// The kind under which an upstream's API key is sealed for its endpoint.
 public let upstreamKeyKind = "upstream-key"
 
 extension Connection {
     /// One statement, so that endpoints, models and tiers are of one moment.
-    func endpoints(of project: ID<Project>, sealing: Sealing, logger: Logger) throws -> [EndpointRecord] {
+    func endpoints(of project: ID<Project>) throws -> [StoredEndpoint] {
         try query(
             """
             SELECT e.id, e.slug, e.aliases, e.status, e.generation, e.task_mode, e.model_id, m.name AS model_name,
@@ -23,20 +23,23 @@ extension Connection {
             WHERE e.project_id = \(project) AND e.deleted_at IS NULL AND e.status <> 'deleted'
             ORDER BY (e.status = 'active') DESC, e.created_at, e.id
             """
-        ).map { try $0.endpoint(of: project, sealing: sealing, logger: logger) }
+        ).map { StoredEndpoint(record: try $0.endpoint(of: project), sealedKey: try $0.optional("upstream_api_key")) }
     }
 }
 
-extension Row {
-    fileprivate func endpoint(of project: ID<Project>, sealing: Sealing, logger: Logger) throws -> EndpointRecord {
-        var endpoint = EndpointRecord(
-            id: try get("id"), projectID: project, slug: try get("slug"), status: try named("status"), generation: try get("generation"),
-            taskMode: try named("task_mode"), tier: try serviceTier(), modelID: try get("model_id"), modelName: try get("model_name"),
-            modelVersion: try get("model_version"), contextLength: try optional("context_length"), upstream: try upstream(),
-            limits: try json("limits"), defaults: try json("defaults"), createdAt: try get("created"), aliases: try texts("aliases"))
+/// An endpoint whose upstream's key is still sealed: opening it may ask for a data key, which wants a connection of its own.
+struct StoredEndpoint {
+    var record: EndpointRecord
+    var sealedKey: [UInt8]?
+
+    func opened(_ sealing: Sealing, logger: Logger) throws -> EndpointRecord {
+        var endpoint = record
         do {
-            endpoint.upstream.apiKey = try optional("upstream_api_key", as: [UInt8].self).map {
-                String(decoding: try sealing.open(project: project.description, kind: upstreamKeyKind, $0), as: UTF8.self)
+            endpoint.upstream.apiKey = try sealedKey.map {
+                String(
+                    decoding: try sealing.open(
+                        project: endpoint.projectID.description, kind: upstreamKeyKind, object: endpoint.id.description, $0),
+                    as: UTF8.self)
             }
         } catch let error as SealingError {
             // Only this endpoint cannot serve; without its key every call would be refused by the upstream.
@@ -44,6 +47,16 @@ extension Row {
             endpoint.status = .failed
         }
         return endpoint
+    }
+}
+
+extension Row {
+    fileprivate func endpoint(of project: ID<Project>) throws -> EndpointRecord {
+        EndpointRecord(
+            id: try get("id"), projectID: project, slug: try get("slug"), status: try named("status"), generation: try get("generation"),
+            taskMode: try named("task_mode"), tier: try serviceTier(), modelID: try get("model_id"), modelName: try get("model_name"),
+            modelVersion: try get("model_version"), contextLength: try optional("context_length"), upstream: try upstream(),
+            limits: try json("limits"), defaults: try json("defaults"), createdAt: try get("created"), aliases: try texts("aliases"))
     }
 
     private func upstream() throws -> UpstreamSettings {

@@ -12,6 +12,8 @@ extension Connection {
     /// - Throws: `APIError` for what the change lacks or must not have.
     public func setEndpoint(_ slug: String, of project: ID<Project>, to change: EndpointChange, sealing: Sealing) throws -> String {
         try change.check()
+        // Before the transaction: the key is asked for, and perhaps made, on another connection.
+        let sealer = try change.upstreamKey.map { _ in try sealing.sealer(of: project.description) }
         return try transaction {
             // Two changes of one project's endpoints would otherwise both find a slug free.
             try query("SELECT 1 FROM projects WHERE id = \(project) FOR UPDATE")
@@ -25,7 +27,8 @@ extension Connection {
             let model = try change.model.map { try modelID($0, of: project, change) }
             let id = try existing?.get("id") ?? insertEndpoint(slug, of: project, model: model, tier: tier, change)
             let before = try endpointJSON(id, of: project, without: ["generation", "updated_at"])
-            try update(id, of: project, change, model: model, sealing: sealing)
+            try update(id, of: project, change, model: model)
+            if let key = change.upstreamKey, let sealer { try setUpstreamKey(key, on: id, of: project, sealing, sealer) }
             if try existing != nil && before != endpointJSON(id, of: project, without: ["generation", "updated_at"]) {
                 try query(
                     "UPDATE endpoints SET generation = generation + 1, updated_at = now() WHERE id = \(id) AND project_id = \(project)")
@@ -52,7 +55,7 @@ extension Connection {
         return id
     }
 
-    private func update(_ id: ID<Endpoint>, of project: ID<Project>, _ change: EndpointChange, model: ID<Model>?, sealing: Sealing) throws {
+    private func update(_ id: ID<Endpoint>, of project: ID<Project>, _ change: EndpointChange, model: ID<Model>?) throws {
         try query(
             """
             UPDATE endpoints SET
@@ -72,16 +75,22 @@ extension Connection {
                 status = COALESCE(\(change.status?.rawValue), status)
             WHERE id = \(id) AND project_id = \(project)
             """)
-        if let key = change.upstreamKey { try setUpstreamKey(key, on: id, of: project, sealing: sealing) }
     }
 
     /// Sealing makes another envelope each time, so the stored one is kept where it holds the same key.
-    private func setUpstreamKey(_ key: String, on id: ID<Endpoint>, of project: ID<Project>, sealing: Sealing) throws {
+    private func setUpstreamKey(
+        _ key: String, on id: ID<Endpoint>, of project: ID<Project>, _ sealing: Sealing, _ sealer: ProjectSealer
+    ) throws {
         let stored = try query("SELECT upstream_api_key FROM endpoints WHERE id = \(id) AND project_id = \(project)")[0].optional(
             "upstream_api_key", as: [UInt8].self)
-        let opened = stored.flatMap { try? sealing.open(project: project.description, kind: upstreamKeyKind, $0) }
+        // What cannot be opened is replaced.
+        let opened = try stored.flatMap { stored in
+            do {
+                return try sealing.open(project: project.description, kind: upstreamKeyKind, object: id.description, stored)
+            } catch is SealingError { return nil }
+        }
         guard opened != Array(key.utf8) else { return }
-        let sealed = try sealing.seal(project: project.description, kind: upstreamKeyKind, Array(key.utf8))
+        let sealed = try sealer.seal(kind: upstreamKeyKind, object: id.description, Array(key.utf8))
         try query("UPDATE endpoints SET upstream_api_key = \(sealed) WHERE id = \(id) AND project_id = \(project)")
     }
 

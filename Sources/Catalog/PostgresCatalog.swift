@@ -14,7 +14,8 @@ public final class PostgresCatalog: CatalogSource {
     ///   - capacity: the most projects that are remembered.
     public init(database: Database, sealing: Sealing, capacity: Int = 10_000, logger: Logger) {
         catalogs = FreshCache(capacity: capacity) { project in
-            try database.withConnection { ProjectCatalog(endpoints: try $0.endpoints(of: project, sealing: sealing, logger: logger)) }
+            let stored = try database.withConnection { try $0.endpoints(of: project) }
+            return ProjectCatalog(endpoints: try stored.map { try $0.opened(sealing, logger: logger) })
         }
         catalogs.startRefreshing(name: "catalogs")
     }

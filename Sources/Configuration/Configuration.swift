@@ -15,6 +15,8 @@ public struct Configuration: Sendable, Equatable {
     public var runtimeDirectory = "/run/xerotier"
     /// The master key, 32 bytes in base64. Secret.
     public var encryptionKey = ""
+    /// The master key before it, while a rotation goes on. Secret.
+    public var previousEncryptionKey = ""
     /// A libpq URL or connection string. Secret.
     public var databaseURL = ""
     public var databasePool = 8

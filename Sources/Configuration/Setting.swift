@@ -20,14 +20,8 @@ struct Setting: Sendable {
     static let all: [Setting] = [
         path("state.dir", \.stateDirectory),
         path("runtime.dir", \.runtimeDirectory),
-        Setting(
-            key: "completion.encryption_key", isSecret: true,
-            apply: { text, configuration in
-                guard Data(base64Encoded: text)?.count == 32 else {
-                    throw ConfigurationError("completion.encryption_key: must be 32 bytes in base64")
-                }
-                configuration.encryptionKey = text
-            }, read: { $0.encryptionKey }),
+        key32("completion.encryption_key", \.encryptionKey),
+        key32("completion.previous_encryption_key", \.previousEncryptionKey),
         string("database.url", \.databaseURL, isSecret: true),
         integer("database.pool", \.databasePool, 1...256),
         path("redis.socket", \.redisSocket),
@@ -66,6 +60,15 @@ struct Setting: Sendable {
             key: key, isSecret: isSecret,
             apply: { text, configuration in
                 if text.isEmpty { throw ConfigurationError("\(key): must not be empty") }
+                configuration[keyPath: path] = text
+            }, read: { $0[keyPath: path] })
+    }
+
+    private static func key32(_ key: String, _ path: Path<String>) -> Setting {
+        Setting(
+            key: key, isSecret: true,
+            apply: { text, configuration in
+                guard Data(base64Encoded: text)?.count == 32 else { throw ConfigurationError("\(key): must be 32 bytes in base64") }
                 configuration[keyPath: path] = text
             }, read: { $0[keyPath: path] })
     }

@@ -2,7 +2,7 @@ import CCrypto
 
 /// AES-256-GCM by OpenSSL; see openssl.org/docs/man3.0/man3/EVP_EncryptInit.html
 enum AESGCM {
-    private static let tagLength = 16
+    static let tagLength = 16
 
     /// The ciphertext followed by its tag.
     static func seal(_ plain: [UInt8], key: [UInt8], nonce: [UInt8], authenticating context: [UInt8]) throws -> [UInt8] {

@@ -1,57 +1,77 @@
-import Foundation
-
-public enum SealingError: Error, Sendable, Equatable {
+public enum SealingError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The master key is not 32 bytes of base64.
     case badMasterKey
-    /// The envelope is damaged, or was sealed for another project or kind or with another key. One error for all: the cause is a secret.
+    /// The data key is wrapped under a master key that this process was not given.
+    case unknownMasterKey
+    /// There is no such data key of this project, or it was destroyed: what was sealed with it is gone.
+    case noKey
+    /// The envelope is damaged, or was sealed for another place or with another key. One error for all: the cause is a secret.
     case cannotOpen
     /// OpenSSL failed without a fault of the data.
     case internalFault
+
+    public var description: String {
+        switch self {
+        case .badMasterKey: "The master key is not 32 bytes in base64."
+        case .unknownMasterKey: "A data key is wrapped under a master key that is neither the current nor the previous one."
+        case .noKey: "The data key does not exist, or was destroyed."
+        case .cannotOpen: "What is stored cannot be opened: it is damaged, or was sealed for another place or with another key."
+        case .internalFault: "OpenSSL failed."
+        }
+    }
 }
 
-/// Seals what is stored for a project, so that a dump of the database or the bucket shows nothing.
+/// Gives the data keys of projects.
+public protocol DataKeySource: Sendable {
+    /// The key under which new envelopes of the project are sealed; made when there is none.
+    func current(of project: String) throws -> DataKey
+    /// - Throws: `SealingError.noKey` where the project has no such key, or it was destroyed.
+    func key(_ id: String, of project: String) throws -> DataKey
+}
+
+/// Seals what is stored for a project, so that a dump of the database or the bucket shows nothing: the only way to private bytes.
 ///
-/// Envelope: one byte version (1), 12 bytes nonce, ciphertext, 16 bytes tag. AES-256-GCM under a key that HKDF-SHA256 derives from the master
-/// key for one project and kind; both are authenticated too, so an envelope cannot be moved to another row's meaning.
+/// An envelope opens only for the project, kind and object it was sealed for; moved to another row it is refused.
 public struct Sealing: Sendable {
-    private let masterKey: [UInt8]
+    private let keys: any DataKeySource
 
-    private static let version: UInt8 = 1
-    private static let nonceLength = 12
-    private static let tagLength = 16
+    public init(keys: any DataKeySource) { self.keys = keys }
 
-    public init(masterKey: [UInt8]) throws {
-        guard masterKey.count == 32 else { throw SealingError.badMasterKey }
-        self.masterKey = masterKey
+    /// - Parameters:
+    ///   - kind: what the bytes are, such as `upstream-key`.
+    ///   - object: the id of the row, or the key of the object, that holds the envelope.
+    public func seal(project: String, kind: String, object: String, _ plain: [UInt8]) throws -> [UInt8] {
+        try sealer(of: project).seal(kind: kind, object: object, plain)
     }
 
-    /// The master key as the configuration holds it: base64 of 32 bytes.
-    public init(base64: String) throws {
-        guard let data = Data(base64Encoded: base64.trimmingCharacters(in: .whitespacesAndNewlines)) else {
-            throw SealingError.badMasterKey
-        }
-        try self.init(masterKey: Array(data))
+    /// - Throws: `SealingError`; never gives bytes that are not exactly those that were sealed.
+    public func open(project: String, kind: String, object: String, _ envelope: [UInt8]) throws -> [UInt8] {
+        try opener(of: envelope, project: project, kind: kind, object: object).open(envelope)
     }
 
-    /// - Parameter kind: what the bytes are, such as `upstream-key`; without `|`.
-    public func seal(project: String, kind: String, _ plain: [UInt8]) throws -> [UInt8] {
-        let nonce = Random.bytes(Self.nonceLength)
-        let context = Self.context(project, kind)
-        let sealed = try AESGCM.seal(plain, key: key(context), nonce: nonce, authenticating: context)
-        return [Self.version] + nonce + sealed
+    /// Holds the project's current key, so that sealing inside a transaction asks nobody.
+    public func sealer(of project: String) throws -> ProjectSealer {
+        ProjectSealer(project: project, key: try keys.current(of: project))
     }
 
-    public func open(project: String, kind: String, _ envelope: [UInt8]) throws -> [UInt8] {
-        guard envelope.first == Self.version, envelope.count >= 1 + Self.nonceLength + Self.tagLength else { throw SealingError.cannotOpen }
-        let context = Self.context(project, kind)
-        return try AESGCM.open(
-            Array(envelope[(1 + Self.nonceLength)...]), key: key(context), nonce: Array(envelope[1..<(1 + Self.nonceLength)]),
-            authenticating: context)
+    /// Opens an envelope frame by frame.
+    /// - Parameter head: the envelope, or its first `Envelope.headerLength` bytes.
+    public func opener(of head: [UInt8], project: String, kind: String, object: String) throws -> Envelope {
+        Envelope(key: try keys.key(Envelope.keyID(of: head), of: project), project: project, kind: kind, object: object)
+    }
+}
+
+/// Seals for one project under one data key.
+public struct ProjectSealer: Sendable {
+    let project: String
+    let key: DataKey
+
+    public func seal(kind: String, object: String, _ plain: [UInt8]) throws -> [UInt8] {
+        try envelope(kind: kind, object: object).seal(plain)
     }
 
-    private static func context(_ project: String, _ kind: String) -> [UInt8] { Array("\(project)|\(kind)".utf8) }
-
-    private func key(_ context: [UInt8]) throws -> [UInt8] {
-        try HKDF.sha256(key: masterKey, info: Array("sealing v1|".utf8) + context, length: 32)
+    /// For bodies that are written frame by frame.
+    public func envelope(kind: String, object: String) -> Envelope {
+        Envelope(key: key, project: project, kind: kind, object: object)
     }
 }

@@ -95,6 +95,7 @@ extension ErrorCode {
     public static let clientClosedRequest = ErrorCode("client_closed_request", 49900, "cancelled", retry: .no)
 
     public static let internalError = ErrorCode("internal_error", 50000, fault: .router, retry: .yes)
+    public static let storageCorrupt = ErrorCode("storage_corrupt", 50001, fault: .router, retry: .no)
     public static let workerError = ErrorCode("worker_error", 50200, fault: .agent, retry: .yes)
     public static let upstreamError = ErrorCode("upstream_error", 50202, fault: .agent, retry: .yes)
     public static let upstreamInvalidResponse = ErrorCode("upstream_invalid_response", 50203, fault: .agent, retry: .yes)

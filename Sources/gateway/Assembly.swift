@@ -33,7 +33,9 @@ struct Assembly {
         let database = Database(url: configuration.databaseURL, size: configuration.databasePool)
         let redis = RedisPool(socket: configuration.redisSocket, size: configuration.redisPool)
         let authenticator = KeyAuthenticator(database: database, logger: logger)
-        let catalog = PostgresCatalog(database: database, sealing: try Sealing(base64: configuration.encryptionKey), logger: logger)
+        let masters = try MasterKeys(current: configuration.encryptionKey, previous: configuration.previousEncryptionKey)
+        let dataKeys = DataKeys(database: database, masters: masters)
+        let catalog = PostgresCatalog(database: database, sealing: Sealing(keys: dataKeys), logger: logger)
         let committer = try Committer(
             database: database, journalDirectory: configuration.stateDirectory + "/journal",
             process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: [UsageEvent.statement], logger: logger)
@@ -59,10 +61,12 @@ struct Assembly {
             socket: configuration.redisSocket, channel: Vendor.redisPrefix + "invalidate",
             onMessage: { message in
                 authenticator.invalidate(message: message)
+                dataKeys.invalidate(message: message)
                 catalog.invalidate(message: message)
             },
             onLost: {
                 authenticator.flush()
+                dataKeys.flush()
                 catalog.flush()
             })
         accessLog = try AccessLog(path: configuration.gateway.accessLog)

@@ -8,11 +8,15 @@ import Testing
 
 @Suite(.enabled(if: PostgresServer.isConfigured, PostgresServer.skipReason))
 struct PostgresCatalogTests {
+    private static func sealing(_ masterKey: String, _ database: TestDatabase) throws -> Sealing {
+        Sealing(keys: DataKeys(database: database.pool(), masters: try MasterKeys(current: masterKey)))
+    }
+
     @Test func anEndpointIsReadAsItWasSet() async throws {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
             let connection = try database.connect()
-            let sealing = try Sealing(masterKey: CryptoTests.master)
+            let sealing = try Self.sealing(SealingTests.first, database)
             let project = try connection.setProject(slug: "acme", name: nil).id
             var change = EndpointChange()
             change.tier = "gpu_nvidia_dedicated"
@@ -63,11 +67,12 @@ struct PostgresCatalogTests {
             change.tier = "demo"
             change.model = "m"
             change.urls = ["https://a.example"]
-            _ = try connection.setEndpoint("plain", of: project, to: change, sealing: try Sealing(masterKey: CryptoTests.master))
+            _ = try connection.setEndpoint("plain", of: project, to: change, sealing: try Self.sealing(SealingTests.first, database))
             change.upstreamKey = "k"
             _ = try connection.setEndpoint(
-                "keyed", of: project, to: change, sealing: try Sealing(masterKey: [UInt8](repeating: 9, count: 32)))
-            let catalog = PostgresCatalog(database: database.pool(), sealing: try Sealing(masterKey: CryptoTests.master), logger: quiet)
+                "keyed", of: project, to: change, sealing: try Self.sealing(SealingTests.second, database))
+            let catalog = PostgresCatalog(
+                database: database.pool(), sealing: try Self.sealing(SealingTests.first, database), logger: quiet)
             let endpoints = try catalog.catalog(of: project).endpoints
             #expect(endpoints.first { $0.slug == "plain" }?.status == .active)
             #expect(endpoints.first { $0.slug == "keyed" }?.status == .failed)

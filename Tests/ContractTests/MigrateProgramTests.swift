@@ -135,10 +135,13 @@ struct MigrateProgramTests {
                 dump += try rows.map { try $0.get("row", as: String.self) }.joined(separator: "\n")
             }
             #expect(dump.contains("acme") && dump.contains("xero_acme_"))
-            for secret in [key, String(key.suffix(43)), "sk-upstream-secret"] {
-                let hexadecimal = secret.utf8.map { String(format: "%02x", $0) }.joined()
-                #expect(!dump.contains(secret) && !dump.contains(hexadecimal))
+            let masterKey = try #require(Data(base64Encoded: bench.settings["XEROTIER_COMPLETION_ENCRYPTION_KEY"] ?? ""))
+            for secret in [key, String(key.suffix(43)), "sk-upstream-secret"].map({ Array($0.utf8) }) + [Array(masterKey)] {
+                let hexadecimal = secret.map { String(format: "%02x", $0) }.joined()
+                #expect(!dump.contains(String(decoding: secret, as: UTF8.self)) && !dump.contains(hexadecimal))
             }
+            // What stands there is an envelope and a wrapped key.
+            #expect(dump.contains("\"upstream_api_key\":\"\\\\x02646b5f") && dump.contains("\"wrapped_key\":\"\\\\x"))
         }
     }
 

@@ -85,6 +85,27 @@ CREATE TABLE public.api_keys (
 
 
 --
+-- Name: data_keys; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.data_keys (
+    id text NOT NULL,
+    project_id text NOT NULL,
+    wrapped_key bytea,
+    master_key_id text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    rewrapped_at timestamp with time zone,
+    retired_at timestamp with time zone,
+    destroyed_at timestamp with time zone,
+    CONSTRAINT data_keys_check CHECK (((wrapped_key IS NULL) = (destroyed_at IS NOT NULL))),
+    CONSTRAINT data_keys_check1 CHECK (((destroyed_at IS NULL) OR (retired_at IS NOT NULL))),
+    CONSTRAINT data_keys_id_check CHECK ((id ~ '^dk_[0-9a-z]{24}$'::text)),
+    CONSTRAINT data_keys_master_key_id_check CHECK ((master_key_id ~ '^[0-9a-f]{16}$'::text)),
+    CONSTRAINT data_keys_wrapped_key_check CHECK ((octet_length(wrapped_key) = 60))
+);
+
+
+--
 -- Name: endpoints; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -413,6 +434,14 @@ ALTER TABLE ONLY public.api_keys
 
 
 --
+-- Name: data_keys data_keys_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.data_keys
+    ADD CONSTRAINT data_keys_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: endpoints endpoints_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -481,6 +510,20 @@ ALTER TABLE ONLY public.usage_events_default
 --
 
 CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, created_at, id);
+
+
+--
+-- Name: data_keys_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX data_keys_by_project ON public.data_keys USING btree (project_id, created_at, id);
+
+
+--
+-- Name: data_keys_current; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE UNIQUE INDEX data_keys_current ON public.data_keys USING btree (project_id) WHERE (retired_at IS NULL);
 
 
 --
@@ -562,6 +605,14 @@ ALTER TABLE ONLY public.api_keys
 
 
 --
+-- Name: data_keys data_keys_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.data_keys
+    ADD CONSTRAINT data_keys_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: endpoints endpoints_model_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -592,6 +643,12 @@ ALTER TABLE ONLY public.endpoints
 ALTER TABLE ONLY public.models
     ADD CONSTRAINT models_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 
+
+--
+-- Name: data_keys; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.data_keys ENABLE ROW LEVEL SECURITY;
 
 --
 -- PostgreSQL database dump complete

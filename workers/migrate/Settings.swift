@@ -26,11 +26,22 @@ struct Settings {
         return try Connection(url: configuration.databaseURL, options: options)
     }
 
+    func masterKeys() throws -> MasterKeys {
+        try MasterKeys(current: try encryptionKey(), previous: configuration.previousEncryptionKey)
+    }
+
     func sealing() throws -> Sealing {
+        Sealing(keys: DataKeys(database: Database(url: configuration.databaseURL, size: 1), masters: try masterKeys()))
+    }
+
+    /// Opens what was sealed before there were data keys.
+    func legacyEnvelope() throws -> LegacyEnvelope { try LegacyEnvelope(masterKey: try encryptionKey()) }
+
+    private func encryptionKey() throws -> String {
         if configuration.encryptionKey.isEmpty {
             throw Failure("completion.encryption_key: missing (XEROTIER_COMPLETION_ENCRYPTION_KEY)")
         }
-        return try Sealing(base64: configuration.encryptionKey)
+        return configuration.encryptionKey
     }
 }
 
@@ -46,6 +57,8 @@ extension ParsableCommand {
         do {
             let settings = try Settings()
             try body(try settings.connect(), settings)
+        } catch let error as SealingError {
+            throw Failure(error.description)
         } catch let error as APIErrorConvertible {
             throw Failure(Self.text(of: error.apiError))
         } catch let error as PostgresError where error.sqlState == "42P01" {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Catalog
 import Postgres
 
 struct Up: ParsableCommand {
@@ -11,14 +12,19 @@ struct Up: ParsableCommand {
     /// This month and a year beyond it.
     private static let monthsAhead = 12
 
-    private struct Answer: Encodable { var applied: [String] }
+    private struct Answer: Encodable {
+        var applied: [String]
+        /// Upstream keys that were still stored in the form before there were data keys.
+        var resealed: Int
+    }
 
     func run() throws {
         let files = try Migrations(directory: migrations)
-        try withConnection { connection, _ in
+        try withConnection { connection, settings in
             let applied = try files.apply(on: connection)
             try connection.query("SELECT create_usage_partitions(now(), \(Self.monthsAhead)::integer)")
-            try printJSON(Answer(applied: applied))
+            let resealed = try connection.resealUpstreamKeys(from: settings.legacyEnvelope, to: settings.sealing)
+            try printJSON(Answer(applied: applied, resealed: resealed))
         }
     }
 }

@@ -42,6 +42,7 @@ CODES = {
     "capacity_exceeded": (429, 42902),
     "concurrency_exceeded": (429, 42903),
     "internal_error": (500, 50000),
+    "storage_corrupt": (500, 50001),
     "worker_error": (502, 50200),
     "worker_lost": (502, 50201),
     "upstream_error": (502, 50202),
