@@ -2,21 +2,42 @@ import OpenAI
 import Redis
 import Server
 
+/// What a request asks of the counters in Redis: to be let in, or that its end be noted.
+struct LimitStep: Sendable {
+    enum Kind: Sendable, Equatable {
+        case admission
+        case ending(actualTokens: Int)
+    }
+
+    let request: LimitRequest
+    let terms: LimitTerms
+    let kind: Kind
+}
+
 /// The limits inside Redis: both buckets of a key on an endpoint and the endpoint's running requests, changed in one step.
 ///
-/// Times are microseconds; levels are as in `BucketRate`. The buckets live until they would be full. The set of running requests lives
-/// for three leases, counted anew by the first request of a key in each half lease: every call inside a script costs, so not by each.
+/// One run of the script serves all steps of a key on an endpoint that came together: their ends first, then each admission for itself, all or
+/// nothing. Times are microseconds; levels are as in `BucketRate`. The buckets live until they would be full. The set of running requests lives
+/// for three leases, counted anew by the first run in each half lease: every call inside a script costs, so not by each.
 enum LimitScript {
-    /// Arguments 1-6: time (empty = Redis' own), request id, and of each bucket what it gains in a microsecond and its capacity.
-    private static let prelude = """
+    /// Arguments 1-10: time (empty = Redis' own), of each bucket what it gains in a microsecond and its capacity, whether requests and tokens
+    /// are limited, the most at once, the lease, the number of ends. Then for each end: request id, and what to give back, in units (negative =
+    /// take more). Then for each admission: request id, the tokens needed and the charge, in units.
+    /// Answers for each admission the obstacle (0 = admitted) and both levels.
+    private static let script = RedisScript(
+        """
         local now = tonumber(ARGV[1])
         if not now then
             local clock = redis.call('TIME')
             now = clock[1] * 1000000 + clock[2]
         end
-        local requestRate, requestCapacity = tonumber(ARGV[3]), tonumber(ARGV[4])
-        local tokenRate, tokenCapacity = tonumber(ARGV[5]), tonumber(ARGV[6])
+        local requestRate, requestCapacity = tonumber(ARGV[2]), tonumber(ARGV[3])
+        local tokenRate, tokenCapacity = tonumber(ARGV[4]), tonumber(ARGV[5])
+        local limitsRequests, limitsTokens = ARGV[6] == '1', ARGV[7] == '1'
+        local concurrent, lease = tonumber(ARGV[8]), tonumber(ARGV[9])
         local unit = 60000000
+        local requestFloor, tokenFloor = -requestRate * unit, -tokenRate * unit
+
         local requests, tokens, time, last = requestCapacity, tokenCapacity, now, 0
         local stored = redis.call('GET', KEYS[1])
         if stored then
@@ -26,110 +47,138 @@ enum LimitScript {
             requests = math.min(requestCapacity, storedRequests + (time - last) * requestRate)
             tokens = math.min(tokenCapacity, storedTokens + (time - last) * tokenRate)
         end
-        local function store()
+
+        local firstAdmission = 11 + 2 * ARGV[10]
+        for at = 11, firstAdmission - 1, 2 do
+            tokens = math.min(tokenCapacity, math.max(tokenFloor, tokens + ARGV[at + 1]))
+            redis.call('ZREM', KEYS[2], ARGV[at])
+        end
+
+        local answer, admitted, running, isNew = {}, 0, nil, false
+        local function admit(id, needed, charge)
+            if limitsRequests and requests < unit then return 1 end
+            if limitsTokens and tokens < needed then return 2 end
+            running = running or redis.call('ZCARD', KEYS[2])
+            if running >= concurrent then
+                redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
+                running = redis.call('ZCARD', KEYS[2])
+                if running >= concurrent then return 3 end
+            end
+            requests = math.max(requestFloor, requests - unit)
+            tokens = math.max(tokenFloor, tokens - charge)
+            isNew = isNew or running == 0
+            running = running + 1
+            admitted = admitted + 1
+            redis.call('ZADD', KEYS[2], string.format('%.0f', now + lease), id)
+            return 0
+        end
+        for at = firstAdmission, #ARGV, 3 do
+            local obstacle = admit(ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
+            local levels = #answer
+            answer[levels + 1], answer[levels + 2], answer[levels + 3] = obstacle, requests, tokens
+        end
+
+        if admitted > 0 or firstAdmission > 11 then
             local untilFull = math.max((requestCapacity - requests) / requestRate, (tokenCapacity - tokens) / tokenRate)
             redis.call('SET', KEYS[1], string.format('%.0f %.0f %.0f', requests, tokens, time), 'PX',
                 string.format('%.0f', untilFull / 1000 + 1000))
         end
+        if isNew or math.floor(2 * now / lease) > math.floor(2 * last / lease) then
+            redis.call('PEXPIRE', KEYS[2], string.format('%.0f', 3 * lease / 1000))
+        end
+        return answer
+        """)
 
-        """
-
-    /// Arguments 7-12: whether requests and tokens are limited, the tokens needed and the charge (in units), the most at once, the lease.
-    /// Answers the obstacle (0 = admitted) and both levels.
-    private static let admission = RedisScript(
-        prelude + """
-            if ARGV[7] == '1' and requests < unit then return {1, requests, tokens} end
-            if ARGV[8] == '1' and tokens < tonumber(ARGV[9]) then return {2, requests, tokens} end
-            local concurrent = tonumber(ARGV[11])
-            local running = redis.call('ZCARD', KEYS[2])
-            if running >= concurrent then
-                redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
-                running = redis.call('ZCARD', KEYS[2])
-                if running >= concurrent then return {3, requests, tokens} end
-            end
-            requests = math.max(-requestRate * unit, requests - unit)
-            tokens = math.max(-tokenRate * unit, tokens - ARGV[10])
-            store()
-            local lease = tonumber(ARGV[12])
-            redis.call('ZADD', KEYS[2], string.format('%.0f', now + lease), ARGV[2])
-            if running == 0 or math.floor(2 * now / lease) > math.floor(2 * last / lease) then
-                redis.call('PEXPIRE', KEYS[2], string.format('%.0f', 3 * lease / 1000))
-            end
-            return {0, requests, tokens}
-            """)
-
-    /// Argument 7: what to give back, in units (negative = take more).
-    private static let ending = RedisScript(
-        prelude + """
-            tokens = math.min(tokenCapacity, math.max(-tokenRate * unit, tokens + ARGV[7]))
-            store()
-            redis.call('ZREM', KEYS[2], ARGV[2])
-            return {0, requests, tokens}
-            """)
-
-    struct Levels: Equatable {
+    struct Levels: Sendable, Equatable {
         let obstacle: LimitObstacle?
         let requests: Int
         let tokens: Int
     }
 
-    static func admit(
-        _ request: LimitRequest, _ terms: LimitTerms, lease: Duration, now: Int?, on commander: some RedisCommander
-    ) throws -> Levels {
-        var arguments = shared(request, terms, now: now)
-        arguments.append(.integer(terms.requests.limit == nil ? 0 : 1))
-        arguments.append(.integer(terms.tokens.limit == nil ? 0 : 1))
-        arguments.append(.integer(terms.neededTokens))
-        arguments.append(.integer(terms.charge * BucketRate.unit))
-        arguments.append(.integer(terms.concurrent))
-        arguments.append(.integer(lease.microseconds))
-        return try levels(admission.run(on: commander, keys: keys(request), arguments: arguments))
-    }
-
-    static func finish(
-        _ request: LimitRequest, _ terms: LimitTerms, actualTokens: Int, now: Int?, on commander: some RedisCommander
-    ) throws {
-        let arguments = endingArguments(request, terms, actualTokens: actualTokens, now: now)
-        _ = try levels(ending.run(on: commander, keys: keys(request), arguments: arguments))
-    }
-
-    /// Sends the ending without waiting for it.
-    /// - Returns: what waits; it is to be called once.
-    static func beginFinish(
-        _ request: LimitRequest, _ terms: LimitTerms, actualTokens: Int, now: Int?, on pipeline: RedisPipeline
-    ) throws -> () throws -> Void {
-        let arguments = endingArguments(request, terms, actualTokens: actualTokens, now: now)
-        let reply = try ending.begin(on: pipeline, keys: keys(request), arguments: arguments)
-        return { _ = try levels(reply()) }
-    }
-
-    private static func endingArguments(_ request: LimitRequest, _ terms: LimitTerms, actualTokens: Int, now: Int?) -> [RedisArgument] {
-        let surplus = terms.charge - terms.tokens.charge(for: actualTokens)
-        return shared(request, terms, now: now) + [.integer(surplus * BucketRate.unit)]
+    /// Takes all steps in one round trip.
+    /// - Returns: for each step the levels after it; for ends, which nobody asks, nil.
+    static func run(
+        _ steps: [LimitStep], lease: Duration, now: Int?, on connection: RedisConnection
+    ) throws -> [Result<Levels?, any Error>] {
+        let groups = Dictionary(grouping: steps.indices) { Counters(steps[$0]) }.map { Group($0.value, of: steps) }
+        let replies = try script.runAll(on: connection, groups.map { $0.call(steps, lease: lease, now: now) })
+        var results = [Result<Levels?, any Error>](repeating: .success(nil), count: steps.count)
+        for (group, reply) in zip(groups, replies) { group.distribute(reply, to: &results) }
+        return results
     }
 
     static func runningKey(_ endpoint: ID<Endpoint>) -> String { Vendor.redisPrefix + "running:" + endpoint.description }
 
-    private static func keys(_ request: LimitRequest) -> [String] {
-        [Vendor.redisPrefix + "limit:" + request.endpointID.description + ":" + request.keyID.description, runningKey(request.endpointID)]
+    /// Steps with the same counters and the same limits share a run; limits differ while a change of a tier spreads.
+    private struct Counters: Hashable {
+        let endpoint: ID<Endpoint>
+        let key: ID<APIKey>
+        let requestsPerMinute: Int?
+        let tokensPerMinute: Int?
+        let burstFloor: Int
+        let concurrent: Int
+
+        init(_ step: LimitStep) {
+            endpoint = step.request.endpointID
+            key = step.request.keyID
+            requestsPerMinute = step.request.requestsPerMinute
+            tokensPerMinute = step.request.tokensPerMinute
+            burstFloor = step.request.burstFloor
+            concurrent = step.request.concurrent
+        }
     }
 
-    private static func shared(_ request: LimitRequest, _ terms: LimitTerms, now: Int?) -> [RedisArgument] {
-        var arguments: [RedisArgument] = []
-        arguments.reserveCapacity(12)
-        arguments.append(now.map { .integer($0) } ?? "")
-        arguments.append(.string(request.requestID))
-        arguments.append(.integer(terms.requests.perMicrosecond))
-        arguments.append(.integer(terms.requests.capacity))
-        arguments.append(.integer(terms.tokens.perMicrosecond))
-        arguments.append(.integer(terms.tokens.capacity))
-        return arguments
-    }
+    /// The steps of one run, by their places among all steps.
+    private struct Group {
+        var endings: [Int] = []
+        var admissions: [Int] = []
 
-    private static func levels(_ reply: RedisReply) throws -> Levels {
-        guard let parts = reply.array, parts.count == 3, let code = parts[0].integer, let requests = parts[1].integer,
-            let tokens = parts[2].integer
-        else { throw RedisError.refused("the limit script gave \(reply)") }
-        return Levels(obstacle: LimitObstacle(rawValue: code), requests: requests, tokens: tokens)
+        init(_ places: [Int], of steps: [LimitStep]) {
+            for place in places {
+                if steps[place].kind == .admission { admissions.append(place) } else { endings.append(place) }
+            }
+        }
+
+        func call(_ steps: [LimitStep], lease: Duration, now: Int?) -> RedisScript.Call {
+            let first = steps[(endings.first ?? admissions.first)!]
+            let (request, terms) = (first.request, first.terms)
+            var arguments: [RedisArgument] = []
+            arguments.reserveCapacity(10 + 2 * endings.count + 3 * admissions.count)
+            arguments.append(now.map { .integer($0) } ?? "")
+            arguments.append(.integer(terms.requests.perMicrosecond))
+            arguments.append(.integer(terms.requests.capacity))
+            arguments.append(.integer(terms.tokens.perMicrosecond))
+            arguments.append(.integer(terms.tokens.capacity))
+            arguments.append(.integer(terms.requests.limit == nil ? 0 : 1))
+            arguments.append(.integer(terms.tokens.limit == nil ? 0 : 1))
+            arguments.append(.integer(terms.concurrent))
+            arguments.append(.integer(lease.microseconds))
+            arguments.append(.integer(endings.count))
+            for place in endings {
+                guard case .ending(let actualTokens) = steps[place].kind else { continue }
+                arguments.append(.string(steps[place].request.requestID))
+                arguments.append(.integer(steps[place].terms.surplus(actualTokens: actualTokens)))
+            }
+            for place in admissions {
+                arguments.append(.string(steps[place].request.requestID))
+                arguments.append(.integer(steps[place].terms.neededTokens))
+                arguments.append(.integer(steps[place].terms.charge * BucketRate.unit))
+            }
+            let bucket = Vendor.redisPrefix + "limit:" + request.endpointID.description + ":" + request.keyID.description
+            return RedisScript.Call(keys: [bucket, LimitScript.runningKey(request.endpointID)], arguments: arguments)
+        }
+
+        func distribute(_ reply: RedisReply, to results: inout [Result<Levels?, any Error>]) {
+            let values = (reply.array ?? []).compactMap(\.integer)
+            guard reply.array != nil, values.count == 3 * admissions.count else {
+                let failure = RedisError.refused("the limit script gave \(reply)")
+                for place in endings + admissions { results[place] = .failure(failure) }
+                return
+            }
+            for (number, place) in admissions.enumerated() {
+                let obstacle = LimitObstacle(rawValue: values[3 * number])
+                results[place] = .success(Levels(obstacle: obstacle, requests: values[3 * number + 1], tokens: values[3 * number + 2]))
+            }
+        }
     }
 }

@@ -10,7 +10,8 @@ import Threads
 public final class RateLimiter: Limiter {
     private let redis: RedisPool
     private let logger: Logger
-    private let pipeline: RedisPipeline
+    /// Steps of many requests, taken together.
+    private let steps: Gathering<LimitStep, Result<LimitScript.Levels?, any Error>>
     private let lease: Duration
     private let renewal: Duration
     private let clock: (@Sendable () -> Int)?
@@ -48,9 +49,10 @@ public final class RateLimiter: Limiter {
     public init(redis: RedisPool, gateways: Int, timeScale: Double = 1, clock: (@Sendable () -> Int)? = nil, logger: Logger) {
         self.redis = redis
         self.logger = logger
-        pipeline = RedisPipeline(redis: redis, name: "limits")
         self.clock = clock
-        lease = .seconds(60) * timeScale
+        let lease = Duration.seconds(60) * timeScale
+        self.lease = lease
+        steps = Gathering(most: 200) { Self.take($0, in: redis, lease: lease, clock) }
         renewal = .seconds(20) * timeScale
         state = Lock(State(fallback: RateLimiterFallback(gateways: gateways)))
         startThread("limit-renewal", stackSize: 512 << 10) { [self] in
@@ -59,18 +61,17 @@ public final class RateLimiter: Limiter {
         }
     }
 
-    /// Ends the threads and waits for them. It may be called once.
+    /// Ends the thread and waits for it. It may be called once.
     public func stop() {
         state.withLock { $0.isStopping = true }
         wake.signal()
         ended.wait()
-        pipeline.stop()
     }
 
     public func admit(_ request: LimitRequest) -> LimitDecision {
         let terms = LimitTerms(request)
         do {
-            let levels = try again { try LimitScript.admit(request, terms, lease: lease, now: clock?(), on: pipeline) }
+            let levels = try answer(LimitStep(request: request, terms: terms, kind: .admission))
             if isAlone { note(nil) }
             if levels.obstacle == nil { begin(request, isCountedInRedis: true) }
             return terms.decision(levels.obstacle, requestLevel: levels.requests, tokenLevel: levels.tokens)
@@ -111,14 +112,12 @@ public final class RateLimiter: Limiter {
 
     public func beginFinish(_ request: LimitRequest, actualTokens: Int) -> () -> Void {
         guard let ended = end(request, actualTokens: actualTokens), ended.isCountedInRedis else { return {} }
-        let terms = LimitTerms(request)
-        // While Redis is away nothing is begun: the pool says when to try it again.
-        let begun =
-            redis.isAway ? nil : try? LimitScript.beginFinish(request, terms, actualTokens: actualTokens, now: clock?(), on: pipeline)
+        let step = LimitStep(request: request, terms: LimitTerms(request), kind: .ending(actualTokens: actualTokens))
+        // It goes with the next admission, or at the latest when it is waited for.
+        let place = redis.isAway ? nil : steps.add(step)
         return { [self] in
             do {
-                if let begun, try Self.hasArrived(begun) { return }
-                try LimitScript.finish(request, terms, actualTokens: actualTokens, now: clock?(), on: pipeline)
+                if let place { _ = try steps.answer(of: place).get() } else { _ = try answer(step) }
             } catch {
                 note(error)
                 tellLater(request, actualTokens: actualTokens)
@@ -126,17 +125,26 @@ public final class RateLimiter: Limiter {
         }
     }
 
-    private static func hasArrived(_ begun: () throws -> Void) throws -> Bool {
+    /// Takes a step, together with what others ask for at the same time.
+    /// - Returns: the levels; for an end they are of no meaning.
+    private func answer(_ step: LimitStep) throws -> LimitScript.Levels {
+        // While Redis is away the pool refuses all but a few at once; nobody shall wait behind one of those few.
+        let result = redis.isAway ? Self.take([step], in: redis, lease: lease, clock)[0] : steps.answer(of: steps.add(step))
+        return try result.get() ?? LimitScript.Levels(obstacle: nil, requests: 0, tokens: 0)
+    }
+
+    private static func take(
+        _ steps: [LimitStep], in redis: RedisPool, lease: Duration, _ clock: (@Sendable () -> Int)?
+    ) -> [Result<LimitScript.Levels?, any Error>] {
         do {
-            try begun()
-            return true
-        } catch RedisError.lost {
-            return false
+            return try again { try redis.withConnection { try LimitScript.run(steps, lease: lease, now: clock?(), on: $0) } }
+        } catch {
+            return steps.map { _ in .failure(error) }
         }
     }
 
     /// A kept connection may be the victim of a restart of Redis: then a new one is tried, once.
-    private func again<T>(_ body: () throws -> T) throws -> T {
+    private static func again<T>(_ body: () throws -> T) throws -> T {
         do {
             return try body()
         } catch RedisError.lost {
@@ -144,7 +152,7 @@ public final class RateLimiter: Limiter {
         }
     }
 
-    private func onRedis<T>(_ body: (RedisConnection) throws -> T) throws -> T { try again { try redis.withConnection(body) } }
+    private func onRedis<T>(_ body: (RedisConnection) throws -> T) throws -> T { try Self.again { try redis.withConnection(body) } }
 
     private func admitAlone(_ request: LimitRequest) -> LimitDecision {
         let decision = state.withLock { state in
@@ -192,15 +200,17 @@ extension RateLimiter {
             defer { state.endings = [] }
             return state.endings
         }
-        for (index, ending) in endings.enumerated() {
-            do {
-                try onRedis {
-                    try LimitScript.finish(
-                        ending.request, LimitTerms(ending.request), actualTokens: ending.actualTokens, now: clock?(), on: $0)
-                }
-            } catch {
-                return state.withLock { $0.endings.insert(contentsOf: endings[index...], at: 0) }
+        var left = endings[...]
+        while !left.isEmpty {
+            let steps = left.prefix(200).map {
+                LimitStep(request: $0.request, terms: LimitTerms($0.request), kind: .ending(actualTokens: $0.actualTokens))
             }
+            do {
+                try onRedis { _ = try LimitScript.run(steps, lease: lease, now: clock?(), on: $0) }
+            } catch {
+                return state.withLock { $0.endings.insert(contentsOf: left, at: 0) }
+            }
+            left = left.dropFirst(steps.count)
         }
     }
 

@@ -63,6 +63,9 @@ package struct LimitTerms: Sendable {
     /// What the token bucket must hold.
     package var neededTokens: Int { min(charge * BucketRate.unit, tokens.capacity) }
 
+    /// What the end of a request gives back to its token bucket, in units; negative = takes more.
+    package func surplus(actualTokens: Int) -> Int { (charge - tokens.charge(for: actualTokens)) * BucketRate.unit }
+
     package func decision(_ obstacle: LimitObstacle?, requestLevel: Int, tokenLevel: Int) -> LimitDecision {
         let readings = LimitReadings(requests: requests.reading(requestLevel), tokens: tokens.reading(tokenLevel))
         switch obstacle {
@@ -89,7 +92,7 @@ package struct LimitTerms: Sendable {
     }
 }
 
-/// The two buckets of a key on an endpoint. The scripts in `LimitScript` do the same inside Redis; a test holds them to it.
+/// The two buckets of a key on an endpoint. The script in `LimitScript` does the same inside Redis; a test holds them to it.
 package struct LimitBuckets: Sendable, Equatable {
     package private(set) var requests: Int
     package private(set) var tokens: Int
@@ -117,8 +120,7 @@ package struct LimitBuckets: Sendable, Equatable {
     /// Replaces the charge by what was used.
     package mutating func correct(_ terms: LimitTerms, actualTokens: Int, now: Int) {
         refill(terms, now: now)
-        let actual = terms.tokens.charge(for: actualTokens)
-        tokens = min(terms.tokens.capacity, max(terms.tokens.floor, tokens + (terms.charge - actual) * BucketRate.unit))
+        tokens = min(terms.tokens.capacity, max(terms.tokens.floor, tokens + terms.surplus(actualTokens: actualTokens)))
     }
 
     func isFull(_ terms: LimitTerms, now: Int) -> Bool {

@@ -9,25 +9,31 @@ public final class RedisScript: Sendable {
 
     public init(_ source: String) { self.source = source }
 
-    public func run(on commander: some RedisCommander, keys: [String], arguments: [RedisArgument]) throws -> RedisReply {
-        let hash = try loadedHash(on: commander)
-        return try evaluateIfForgotten(on: commander, keys, arguments) { try commander.command(command("EVALSHA", hash, keys, arguments)) }
+    public func run(on connection: RedisConnection, keys: [String], arguments: [RedisArgument]) throws -> RedisReply {
+        let reply = try runAll(on: connection, [Call(keys: keys, arguments: arguments)])[0]
+        if case .error(let message) = reply { throw RedisError.refused(message) }
+        return reply
     }
 
-    /// Sends the script without waiting for it.
-    /// - Returns: what waits for the answer; it is to be called once.
-    public func begin(on pipeline: RedisPipeline, keys: [String], arguments: [RedisArgument]) throws -> () throws -> RedisReply {
-        let pending = pipeline.begin(command("EVALSHA", try loadedHash(on: pipeline), keys, arguments))
-        return { try self.evaluateIfForgotten(on: pipeline, keys, arguments) { try pending.reply() } }
+    /// Runs the script for several sets of keys in one round trip.
+    /// - Returns: an answer for each, errors among them.
+    public func runAll(on connection: RedisConnection, _ calls: [Call]) throws -> [RedisReply] {
+        let hash = try loadedHash(on: connection)
+        var replies = try connection.pipeline(calls.map { command("EVALSHA", hash, $0.keys, $0.arguments) })
+        for (index, reply) in replies.enumerated() {
+            guard case .error(let message) = reply, message.hasPrefix("NOSCRIPT") else { continue }
+            replies[index] = try connection.pipeline([command("EVAL", source, calls[index].keys, calls[index].arguments)])[0]
+        }
+        return replies
     }
 
-    private func evaluateIfForgotten(
-        on commander: some RedisCommander, _ keys: [String], _ arguments: [RedisArgument], _ reply: () throws -> RedisReply
-    ) throws -> RedisReply {
-        do {
-            return try reply()
-        } catch RedisError.refused(let message) where message.hasPrefix("NOSCRIPT") {
-            return try commander.command(command("EVAL", source, keys, arguments))
+    public struct Call {
+        public var keys: [String]
+        public var arguments: [RedisArgument]
+
+        public init(keys: [String], arguments: [RedisArgument]) {
+            self.keys = keys
+            self.arguments = arguments
         }
     }
 
@@ -43,9 +49,9 @@ public final class RedisScript: Sendable {
     }
 
     /// The hash depends on the source alone: it is asked for once and never changes.
-    private func loadedHash(on commander: some RedisCommander) throws -> String {
+    private func loadedHash(on connection: RedisConnection) throws -> String {
         if let known = hash.withLock({ $0 }) { return known }
-        let reply = try commander.command(["SCRIPT", "LOAD", .string(source)])
+        let reply = try connection.command(["SCRIPT", "LOAD", .string(source)])
         guard let loaded = reply.string else { throw RedisError.refused("SCRIPT LOAD gave no hash") }
         hash.withLock { $0 = loaded }
         return loaded
