@@ -17,6 +17,16 @@ typedef curl_socket_t (*curl_shim_socket_function)(void *context, curlsocktype p
 static inline CURLcode curl_shim_set_socket_function(CURL *handle, curl_shim_socket_function value) { return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, value); }
 
 static inline CURLMcode curl_shim_multi_set_long(CURLM *handle, CURLMoption option, long value) { return curl_multi_setopt(handle, option, value); }
+typedef int (*curl_shim_watch_function)(CURL *easy, curl_socket_t socket, int what, void *context, void *socket_context);
+static inline CURLMcode curl_shim_multi_set_watch_function(CURLM *handle, curl_shim_watch_function value, void *context) {
+    curl_multi_setopt(handle, CURLMOPT_SOCKETDATA, context);
+    return curl_multi_setopt(handle, CURLMOPT_SOCKETFUNCTION, value);
+}
+typedef int (*curl_shim_timer_function)(CURLM *handle, long milliseconds, void *context);
+static inline CURLMcode curl_shim_multi_set_timer_function(CURLM *handle, curl_shim_timer_function value, void *context) {
+    curl_multi_setopt(handle, CURLMOPT_TIMERDATA, context);
+    return curl_multi_setopt(handle, CURLMOPT_TIMERFUNCTION, value);
+}
 // The result of the finished transfer, if one has finished: the message holds a union, which Swift reads poorly.
 static inline int curl_shim_multi_result(CURLM *handle, CURLcode *result) {
     int left;

@@ -3,7 +3,8 @@ import Glibc
 
 /// One easy handle alone in a multi handle (https://curl.se/libcurl/c/libcurl-multi.html), which keeps its connection between transfers.
 ///
-/// curl calls back only inside `perform`; the callbacks park what they got here.
+/// curl says which sockets it waits for and until when; the waiting is done here, in one poll(2) together with the client's descriptor, and curl is
+/// told which socket is ready, so that it need not ask again. It calls back only inside `act`; the callbacks park what they got here.
 final class CurlHandle {
     private let easy: UnsafeMutableRawPointer
     private let multi: UnsafeMutableRawPointer
@@ -13,8 +14,13 @@ final class CurlHandle {
     private let extraHeader = UnsafeMutablePointer<curl_slist>.allocate(capacity: 1)
     private var requestBody = ByteStore()
     private var isAdded = false
-    private var hasPerformed = false
+    private var hasBegun = false
     private var result: CURLcode?
+
+    /// What curl waits for, after a first place for the extra descriptor.
+    private var watched: [pollfd] = [pollfd(fd: -1, events: 0, revents: 0)]
+    /// When curl wants to act though no socket is ready.
+    fileprivate var timer: ContinuousClock.Instant?
 
     // Parked by the callbacks.
     fileprivate var body = ByteStore()
@@ -36,10 +42,15 @@ final class CurlHandle {
         self.settings = settings
         extraHeader.initialize(to: curl_slist(data: nil, next: nil))
         curl_shim_multi_set_long(multi, CURLMOPT_MAXCONNECTS, 1)
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        curl_shim_multi_set_watch_function(multi, watchSocket, context)
+        curl_shim_multi_set_timer_function(multi, setTimer, context)
         setOptions()
     }
 
     deinit {
+        curl_shim_multi_set_watch_function(multi, nil, nil)
+        curl_shim_multi_set_timer_function(multi, nil, nil)
         if isAdded { curl_multi_remove_handle(multi, easy) }
         curl_easy_cleanup(easy)
         curl_multi_cleanup(multi)
@@ -75,7 +86,7 @@ final class CurlHandle {
         body.removeAll()
         headerLines.removeAll(keepingCapacity: true)
         (status, headIsComplete, isBlocked, isOversized) = (0, false, false, false)
-        (hasGivenHead, hasGivenBody, isEnded, hasPerformed, result) = (false, false, false, false, nil)
+        (hasGivenHead, hasGivenBody, isEnded, hasBegun, result) = (false, false, false, false, nil)
 
         curl_shim_set_string(easy, CURLOPT_URL, request.url)
         setHeaders(request)
@@ -121,7 +132,7 @@ final class CurlHandle {
 
     /// What the callbacks have parked, in its order.
     func takeEvent() -> HTTPEvent? {
-        if !hasPerformed { perform() }
+        if !hasBegun { act(on: CURL_SOCKET_TIMEOUT, 0) }
         if headIsComplete && !hasGivenHead {
             hasGivenHead = true
             return .head(HTTPHead(status: status, lines: headerLines))
@@ -135,20 +146,41 @@ final class CurlHandle {
         return result == CURLE_OK ? .finished : .failed(failure(result))
     }
 
-    /// Waits for the socket, curl's timers or the extra descriptor, then lets curl work.
-    /// - Returns: true when the extra descriptor is readable. (curl reports neither HUP nor ERR for it, but both come with IN.)
+    /// Waits for curl's sockets, its timer or the extra descriptor, then lets curl work.
+    /// - Returns: true when the extra descriptor is readable or closed.
     func wait(milliseconds: Int32, extraDescriptor: Int32?) -> Bool {
-        var extra = curl_waitfd(fd: extraDescriptor ?? -1, events: Int16(CURL_WAIT_POLLIN), revents: 0)
-        curl_multi_poll(multi, &extra, extraDescriptor == nil ? 0 : 1, milliseconds, nil)
-        if extra.revents != 0 { return true }
-        perform()
+        watched[0] = pollfd(fd: extraDescriptor ?? -1, events: Int16(POLLIN), revents: 0)
+        let limit = timer.map { min(milliseconds, ($0 - .now).roundedUpMilliseconds) } ?? milliseconds
+        let count = poll(&watched, nfds_t(watched.count), limit)
+        if count > 0 {
+            if watched[0].revents != 0 { return true }
+            // Others that are ready wait for the next turn: curl may change the list now.
+            if let ready = watched.first(where: { $0.revents != 0 }) { act(on: ready.fd, Self.readiness(ready.revents)) }
+        } else if let timer, timer <= .now {
+            act(on: CURL_SOCKET_TIMEOUT, 0)
+        }
         return false
     }
 
-    private func perform() {
-        hasPerformed = true
+    /// As curl itself reads it: what broke is readable and writable.
+    private static func readiness(_ events: Int16) -> Int32 {
+        let isReadable = events & Int16(POLLIN | POLLHUP | POLLERR | POLLNVAL) != 0
+        let isWritable = events & Int16(POLLOUT | POLLERR | POLLNVAL) != 0
+        return (isReadable ? CURL_CSELECT_IN : 0) | (isWritable ? CURL_CSELECT_OUT : 0)
+    }
+
+    fileprivate func watch(_ socket: Int32, for what: Int32) {
+        if let place = watched.indices.dropFirst().first(where: { watched[$0].fd == socket }) { watched.remove(at: place) }
+        var events: Int16 = 0
+        if what == CURL_POLL_IN || what == CURL_POLL_INOUT { events |= Int16(POLLIN) }
+        if what == CURL_POLL_OUT || what == CURL_POLL_INOUT { events |= Int16(POLLOUT) }
+        if events != 0 { watched.append(pollfd(fd: socket, events: events, revents: 0)) }
+    }
+
+    private func act(on socket: Int32, _ readiness: Int32) {
+        hasBegun = true
         var running: Int32 = 0
-        let status = curl_multi_perform(multi, &running)
+        let status = curl_multi_socket_action(multi, socket, readiness, &running)
         if status != CURLM_OK {
             result = CURLE_OUT_OF_MEMORY
         } else if running == 0 {
@@ -205,6 +237,18 @@ final class CurlHandle {
 private let globalInit: Void = { curl_global_init(Int(CURL_GLOBAL_SSL)) }()
 
 private func handle(_ context: UnsafeMutableRawPointer) -> CurlHandle { Unmanaged.fromOpaque(context).takeUnretainedValue() }
+
+private func watchSocket(
+    easy: UnsafeMutableRawPointer?, socket: Int32, what: Int32, context: UnsafeMutableRawPointer?, socketContext: UnsafeMutableRawPointer?
+) -> Int32 {
+    if let context { handle(context).watch(socket, for: what) }
+    return 0
+}
+
+private func setTimer(multi: UnsafeMutableRawPointer?, milliseconds: Int, context: UnsafeMutableRawPointer?) -> Int32 {
+    if let context { handle(context).timer = milliseconds < 0 ? nil : .now + .milliseconds(milliseconds) }
+    return 0
+}
 
 private func receiveBody(bytes: UnsafeMutablePointer<CChar>?, size: Int, count: Int, context: UnsafeMutableRawPointer?) -> Int {
     guard let context else { return 0 }
