@@ -68,7 +68,8 @@ final class HTTPUpstreamAttempt {
 
     private var hasExpectedType: Bool {
         let type = head?.value(of: "content-type")?.lowercased() ?? ""
-        return request.isStream ? type.hasPrefix("text/event-stream") : type.contains("json")
+        // Without parameters: application/json, application/problem+json, text/json.
+        return request.isStream ? type.hasPrefix("text/event-stream") : type.prefix { $0 != ";" && $0 != " " }.hasSuffix("json")
     }
 
     private func take(_ bytes: UnsafeRawBufferPointer) -> Event? {

@@ -5,13 +5,15 @@ import Server
 /// The response headers of inference (01 §7).
 enum InferenceHeaders {
     static func limits(_ readings: LimitReadings) -> [(name: String, value: String)] {
-        func triple(_ reading: LimitReading, _ suffix: String) -> [(name: String, value: String)] {
-            [
-                ("X-RateLimit-Limit\(suffix)", String(reading.limit)), ("X-RateLimit-Remaining\(suffix)", String(reading.remaining)),
-                ("X-RateLimit-Reset\(suffix)", String(reading.resetSeconds)),
-            ]
-        }
-        return triple(readings.requests, "-Requests") + triple(readings.tokens, "-Tokens") + triple(readings.requests, "")
+        let (requests, tokens) = (readings.requests, readings.tokens)
+        return [
+            ("X-RateLimit-Limit-Requests", String(requests.limit)), ("X-RateLimit-Remaining-Requests", String(requests.remaining)),
+            ("X-RateLimit-Reset-Requests", String(requests.resetSeconds)),
+            ("X-RateLimit-Limit-Tokens", String(tokens.limit)), ("X-RateLimit-Remaining-Tokens", String(tokens.remaining)),
+            ("X-RateLimit-Reset-Tokens", String(tokens.resetSeconds)),
+            ("X-RateLimit-Limit", String(requests.limit)), ("X-RateLimit-Remaining", String(requests.remaining)),
+            ("X-RateLimit-Reset", String(requests.resetSeconds)),
+        ]
     }
 
     static func routing(_ endpoint: EndpointRecord, _ call: any UpstreamCall) -> [(name: String, value: String)] {

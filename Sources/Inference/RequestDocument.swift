@@ -17,10 +17,27 @@ package enum RequestDocument {
     }
 
     private static func checkNames(_ root: JSONElement) throws {
-        var seen: Set<String> = []
-        for member in root.members where !seen.insert(member.name.description).inserted {
-            throw APIError(.jsonParseError, "The member '\(member.name.description.prefix(64))' stands twice in the body.")
+        var names: [JSONElement.Name] = []
+        names.reserveCapacity(few)
+        var seen: Set<String>?
+        for member in root.members {
+            if seen == nil, names.count < few {
+                guard !names.contains(where: { $0 == member.name }) else { throw twice(member.name) }
+                names.append(member.name)
+            } else {
+                var set = seen ?? Set(names.map(\.description))
+                seen = nil
+                guard set.insert(member.name.description).inserted else { throw twice(member.name) }
+                seen = set
+            }
         }
+    }
+
+    /// So many names are sooner compared each with each than put into a set.
+    private static let few = 16
+
+    private static func twice(_ name: JSONElement.Name) -> APIError {
+        APIError(.jsonParseError, "The member '\(name.description.prefix(64))' stands twice in the body.")
     }
 
     private static func apiError(_ error: JSONError) -> APIError {

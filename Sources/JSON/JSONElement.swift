@@ -118,6 +118,10 @@ public struct JSONElement {
             name.text.count == other.utf8CodeUnitCount && memcmp(name.text.bytes, other.utf8Start, name.text.count) == 0
         }
 
+        public static func == (name: Name, other: Name) -> Bool {
+            name.text.count == other.text.count && memcmp(name.text.bytes, other.text.bytes, name.text.count) == 0
+        }
+
         public static func ~= (pattern: StaticString, name: Name) -> Bool { name == pattern }
 
         public func hasPrefix(_ prefix: String) -> Bool {

@@ -14,8 +14,32 @@ public struct JSONWriter {
     public mutating func raw(_ text: String) { bytes.append(contentsOf: text.utf8) }
 
     public mutating func integer(_ value: some FixedWidthInteger) {
-        var copy = String(value)
-        copy.withUTF8 { bytes.append(contentsOf: $0) }
+        digits(of: UInt64(value.magnitude), atLeast: 1, isNegative: value < 0)
+    }
+
+    /// A number with a fixed count of decimals: 1234 with 3 is `1.234`.
+    public mutating func fixed(_ units: Int, decimals: Int) {
+        let scale = (0..<decimals).reduce(1) { scale, _ in scale * 10 }
+        digits(of: UInt64(units.magnitude) / UInt64(scale), atLeast: 1, isNegative: units < 0)
+        bytes.append(UInt8(ascii: "."))
+        digits(of: UInt64(units.magnitude) % UInt64(scale), atLeast: decimals, isNegative: false)
+    }
+
+    private mutating func digits(of value: UInt64, atLeast count: Int, isNegative: Bool) {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 21) { buffer in
+            var start = buffer.count
+            var rest = value
+            while rest > 0 || buffer.count - start < count {
+                start -= 1
+                buffer[start] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
+            }
+            if isNegative {
+                start -= 1
+                buffer[start] = UInt8(ascii: "-")
+            }
+            bytes.append(contentsOf: UnsafeBufferPointer(rebasing: buffer[start...]))
+        }
     }
 
     /// Finite numbers only; JSON has no others, so others become null.

@@ -29,12 +29,12 @@ public final class AccessLog: Sendable {
         close(new)
     }
 
-    func write(_ request: Request, _ context: Context, route: String, status: Int, milliseconds: Double) {
+    func write(_ request: Request, _ context: Context, route: String, status: Int, elapsed: Duration) {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
         var json = JSONWriter(capacity: 512)
         json.raw(#"{"time":"#)
-        json.number(Double(now.tv_sec) + Double(now.tv_nsec / 1_000_000) / 1000)
+        json.fixed(now.tv_sec * 1000 + now.tv_nsec / 1_000_000, decimals: 3)
         json.raw(#","request_id":"#)
         json.string(context.requestID)
         func member(_ name: StaticString, _ value: String?) {
@@ -50,7 +50,7 @@ public final class AccessLog: Sendable {
         json.raw(#","status":"#)
         json.integer(status)
         json.raw(#","ms":"#)
-        json.raw(milliseconds.text(decimals: 3))
+        json.fixed(elapsed.microseconds, decimals: 3)
         member(#","project":"#, context.principalIfAny?.projectID.description)
         member(#","key":"#, context.principalIfAny?.keyID.description)
         member(#","endpoint":"#, context.log.endpointSlug)
@@ -59,7 +59,7 @@ public final class AccessLog: Sendable {
         member(#","error":"#, context.log.errorCode?.name)
         if let first = context.log.timeToFirstByte {
             json.raw(#","ttft_ms":"#)
-            json.raw(first.milliseconds.text(decimals: 3))
+            json.fixed(first.microseconds, decimals: 3)
         }
         if let input = context.log.inputTokens {
             json.raw(#","input_tokens":"#)

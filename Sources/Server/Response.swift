@@ -54,21 +54,36 @@ public struct Response {
     }
 
     /// The header block of a CGI answer, with its empty line.
-    package static func head(status: Int, headers: [(name: String, value: String)]) -> [UInt8] {
+    /// - Parameter more: headers after the others.
+    package static func head(
+        status: Int, headers: [(name: String, value: String)], _ more: [(name: String, value: String)] = []
+    ) -> [UInt8] {
         var head: [UInt8] = []
-        head.reserveCapacity(512)
-        head.append(contentsOf: "Status: \(status) \(reason(status))\r\n".utf8)
-        for header in headers {
-            head.append(contentsOf: header.name.utf8)
-            head.append(contentsOf: ": ".utf8)
-            let start = head.count
-            head.append(contentsOf: header.value.utf8)
-            // A value never opens a second line, whatever it was made of.
-            for index in start..<head.count where head[index] < 0x20 { head[index] = UInt8(ascii: " ") }
-            head.append(contentsOf: "\r\n".utf8)
-        }
-        head.append(contentsOf: "\r\n".utf8)
+        head.reserveCapacity(1024)
+        append("Status: ", to: &head)
+        append(String(status), to: &head)
+        append(" ", to: &head)
+        append(reason(status), to: &head)
+        append("\r\n", to: &head)
+        for header in headers { append(header, to: &head) }
+        for header in more { append(header, to: &head) }
+        append("\r\n", to: &head)
         return head
+    }
+
+    private static func append(_ header: (name: String, value: String), to head: inout [UInt8]) {
+        append(header.name, to: &head)
+        append(": ", to: &head)
+        let start = head.count
+        append(header.value, to: &head)
+        // A value never opens a second line, whatever it was made of.
+        for index in start..<head.count where head[index] < 0x20 { head[index] = UInt8(ascii: " ") }
+        append("\r\n", to: &head)
+    }
+
+    private static func append(_ text: String, to head: inout [UInt8]) {
+        var text = text
+        text.withUTF8 { head.append(contentsOf: $0) }
     }
 }
 

@@ -9,12 +9,14 @@ public struct Server: Sendable {
     private let authenticator: any Authenticator
     private let services: Services
     private let accessLog: AccessLog
+    private let routeMetrics: RouteMetrics
 
     public init(routes: [Route], authenticator: any Authenticator, services: Services, accessLog: AccessLog) {
         router = Router(routes)
         self.authenticator = authenticator
         self.services = services
         self.accessLog = accessLog
+        routeMetrics = RouteMetrics(services.metrics)
     }
 
     public func handle(_ exchange: borrowing Exchange) {
@@ -38,9 +40,8 @@ public struct Server: Sendable {
         }
         let elapsed = ContinuousClock.now - context.start
         status = context.log.status ?? status
-        services.metrics.count("requests_total", "route=\"\(pattern)\",status=\"\(status)\"")
-        services.metrics.observe("request_seconds", "route=\"\(pattern)\"", seconds: elapsed.milliseconds / 1000)
-        accessLog.write(request, context, route: pattern, status: status, milliseconds: elapsed.milliseconds)
+        routeMetrics.note(pattern, status, elapsed)
+        accessLog.write(request, context, route: pattern, status: status, elapsed: elapsed)
     }
 
     /// nginx makes the id; without nginx we do.
@@ -123,14 +124,13 @@ public struct Server: Sendable {
     }
 
     private func send(_ response: Response, _ answer: AnswerWriter, _ context: Context) throws -> Int {
-        var headers = response.headers
-        headers.append(("X-Request-ID", context.requestID))
         switch response.body {
         case .bytes(let bytes):
-            headers.append(("Content-Length", String(bytes.count)))
-            try answer.write(Response.head(status: response.status, headers: headers))
+            let own = [(name: "X-Request-ID", value: context.requestID), (name: "Content-Length", value: String(bytes.count))]
+            try answer.write(Response.head(status: response.status, headers: response.headers, own))
             try answer.write(bytes)
         case .stream(let write):
+            let headers = response.headers + [("X-Request-ID", context.requestID)]
             let stream = ResponseStream(answer, status: response.status, headers: headers)
             do {
                 try write(stream)
