@@ -36,31 +36,34 @@ let package = Package(
         .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
 
         // Layer 2: the frame.
+        .target(name: "Tenancy", dependencies: ["OpenAI", "Postgres"]),
         .target(
             name: "Server",
             dependencies: [
                 "OpenAI", "FastCGI", "Postgres", "Redis", "JSON", "Crypto", "Jobs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
-        .target(name: "Jobs", dependencies: ["OpenAI", "Postgres", "JSON", "Threads", .product(name: "Logging", package: "swift-log")]),
+        .target(
+            name: "Jobs",
+            dependencies: ["OpenAI", "Postgres", "Tenancy", "JSON", "Threads", .product(name: "Logging", package: "swift-log")]),
 
         // Layer 3: features; each may import those above it in this list.
-        .target(name: "Accounts", dependencies: ["Server", "Crypto"]),
+        .target(name: "Accounts", dependencies: ["Server", "Tenancy", "Crypto"]),
         .target(name: "Billing", dependencies: ["Server"]),
-        .target(name: "Catalog", dependencies: ["Server", "Crypto"]),
+        .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto"]),
         .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient"]),
 
         // Layer 4: executables.
         .executableTarget(
             name: "gateway",
             dependencies: [
-                "Configuration", "Server", "Accounts", "Billing", "Catalog", "Inference",
+                "Configuration", "Server", "Tenancy", "Accounts", "Billing", "Catalog", "Inference",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
             name: "migrate",
             dependencies: [
-                "Configuration", "Postgres", "Redis", "Accounts", "Catalog",
+                "Configuration", "Postgres", "Redis", "Tenancy", "Accounts", "Catalog",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "workers/migrate"),
@@ -75,7 +78,9 @@ let package = Package(
         .testTarget(name: "InferenceTests", dependencies: ["Inference"]),
         .testTarget(
             name: "ContractTests",
-            dependencies: ["FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Jobs", "Accounts", "Catalog", "Inference", "Threads"]),
+            dependencies: [
+                "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Accounts", "Catalog", "Inference", "Threads",
+            ]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17

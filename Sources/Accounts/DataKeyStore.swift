@@ -1,8 +1,8 @@
 import Crypto
-import Jobs
 import OpenAI
 import Postgres
 import Server
+import Tenancy
 
 /// The identifiers of data keys.
 public enum StoredDataKey: Identified { public static let idPrefix = "dk_" }
@@ -29,7 +29,7 @@ public struct DataKeyListing: Sendable, Encodable, Equatable {
     }
 }
 
-extension Connection {
+extension SystemConnection {
     /// The key that seals for the project now; nil = none yet.
     func currentDataKey(of project: ID<Project>) throws -> WrappedDataKey? {
         try query(

@@ -2,13 +2,14 @@ import Crypto
 import OpenAI
 import Postgres
 import Server
+import Tenancy
 import Threads
 
 /// The data keys of projects, out of Postgres and for a minute out of memory. Nobody else unwraps them, and nothing logs them.
 ///
 /// It asks the pool for a connection of its own: do not seal or open while holding one; take a `ProjectSealer` before.
 public final class DataKeys: DataKeySource {
-    private let database: Database
+    private let database: SystemDatabase
     private let masters: MasterKeys
     private let lifetime: Duration
     private let capacity: Int
@@ -29,7 +30,7 @@ public final class DataKeys: DataKeySource {
         var forgettings = 0
     }
 
-    public init(database: Database, masters: MasterKeys, lifetime: Duration = .seconds(60), capacity: Int = 10_000) {
+    public init(database: SystemDatabase, masters: MasterKeys, lifetime: Duration = .seconds(60), capacity: Int = 10_000) {
         self.database = database
         self.masters = masters
         self.lifetime = lifetime

@@ -1,9 +1,9 @@
 import Crypto
 import Logging
-import Jobs
 import OpenAI
 import Postgres
 import Server
+import Tenancy
 
 /// Authenticates by API keys, from records that are at most a second old.
 ///
@@ -14,7 +14,7 @@ public final class KeyAuthenticator: Authenticator {
     private let uses: KeyUses
 
     /// - Parameter capacity: the most keys that are remembered, and as many wrong ones.
-    public init(database: Database, capacity: Int = 20_000, logger: Logger) {
+    public init(database: SystemDatabase, capacity: Int = 20_000, logger: Logger) {
         keys = FreshCache(capacity: capacity) { digest in try database.withConnection { try $0.key(digest: digest) } }
         projects = FreshCache(capacity: capacity) { name in try database.withConnection { try $0.project(named: name) } }
         uses = KeyUses(database: database, logger: logger)

@@ -1,8 +1,8 @@
 import Crypto
-import Jobs
 import OpenAI
 import Postgres
 import Server
+import Tenancy
 
 /// What is known of a key, as of one moment of the database's clock.
 struct KeyRecord: Sendable, Equatable {
@@ -12,7 +12,7 @@ struct KeyRecord: Sendable, Equatable {
     var standing: Standing
 }
 
-extension Connection {
+extension SystemConnection {
     /// The key whose present or previous value has this digest. Whether it has expired is decided by Postgres' clock.
     func key(digest: SHA256Digest) throws -> KeyRecord? {
         let bytes = digest.bytes
@@ -44,6 +44,11 @@ extension Connection {
             UPDATE api_keys SET last_used_at = now()
             WHERE id = ANY(\(keys.map(\.description))) AND (last_used_at IS NULL OR last_used_at < now() - interval '60 seconds')
             """)
+    }
+
+    /// The project of a key.
+    public func project(of key: ID<APIKey>) throws -> ID<Project>? {
+        try query("SELECT project_id FROM api_keys WHERE id = \(key)").first?.get("project_id")
     }
 
     /// The project with this id or slug.

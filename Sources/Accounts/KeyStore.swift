@@ -1,7 +1,7 @@
-import Jobs
 import OpenAI
 import Postgres
 import Server
+import Tenancy
 
 /// A key as it is shown: everything but its value (08 §2.3).
 public struct KeyListing: Sendable, Encodable, Equatable {
@@ -45,14 +45,14 @@ public struct NewKey: Sendable {
     }
 }
 
-extension Connection {
+extension TenantConnection {
     /// Makes a key and stores its digest; its value is only in the answer.
-    public func createKey(_ new: NewKey, projectSlug: String) throws -> KeyListing {
+    public func createKey(_ new: NewKey) throws -> KeyListing {
         guard (1...64).contains(new.name.count) else { throw APIError.invalid("name", "A key's name has 1 to 64 characters.") }
         let scopes = try Scope.read(new.scopes)
         return try transaction {
-            let project = try requireProject(slug: projectSlug)
-            if let endpoint = new.endpoint { try requireEndpoint(endpoint, of: project) }
+            let projectSlug = try activeProjectSlug()
+            if let endpoint = new.endpoint { try requireEndpoint(endpoint) }
             guard let key = KeyText.random(projectSlug: projectSlug) else {
                 throw APIError.invalid("project", "The slug '\(projectSlug)' cannot be part of a key.")
             }
@@ -76,20 +76,26 @@ extension Connection {
         try query(
             """
             UPDATE api_keys SET is_active = false, revoked_at = COALESCE(revoked_at, now()), updated_at = now()
-            WHERE id = \(id) RETURNING \(trusted: KeyListing.columns)
+            WHERE id = \(id) AND project_id = \(project) RETURNING \(trusted: KeyListing.columns)
             """
         ).first?.keyListing()
     }
 
     /// The keys of a project, the newest first.
-    public func keys(projectSlug: String) throws -> [KeyListing] {
-        let project = try requireProject(slug: projectSlug)
-        return try query(
+    public func keys() throws -> [KeyListing] {
+        try query(
             "SELECT \(trusted: KeyListing.columns) FROM api_keys WHERE project_id = \(project) ORDER BY api_keys.created_at DESC, id DESC"
         ).map { try $0.keyListing() }
     }
 
-    private func requireEndpoint(_ slug: String, of project: ID<Project>) throws {
+    private func activeProjectSlug() throws -> String {
+        guard let row = try query("SELECT slug FROM projects WHERE id = \(project) AND status = 'active'").first else {
+            throw APIError(.projectNotFound, "The project does not exist.", param: "project")
+        }
+        return try row.get("slug")
+    }
+
+    private func requireEndpoint(_ slug: String) throws {
         let rows = try query("SELECT 1 FROM endpoints WHERE project_id = \(project) AND slug = \(slug) AND deleted_at IS NULL")
         guard !rows.isEmpty else { throw APIError(.endpointNotFound, "There is no endpoint '\(slug)'.", param: "endpoint") }
     }

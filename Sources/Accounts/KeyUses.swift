@@ -1,8 +1,8 @@
 import Foundation
 import Logging
-import Jobs
 import OpenAI
 import Postgres
+import Tenancy
 import Threads
 
 /// Writes when keys were last used: off the requests' path, many keys at once, each at most once in 60 s.
@@ -17,14 +17,14 @@ final class KeyUses: Sendable {
         var isStopped = false
     }
 
-    private let database: Database
+    private let database: SystemDatabase
     private let logger: Logger
     private let state = Monitor(State())
 
     private static let interval: TimeInterval = 5
     private static let quietTime: Duration = .seconds(60)
 
-    init(database: Database, logger: Logger) {
+    init(database: SystemDatabase, logger: Logger) {
         self.database = database
         self.logger = logger
     }

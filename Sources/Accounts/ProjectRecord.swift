@@ -1,7 +1,7 @@
-import Jobs
 import OpenAI
 import Postgres
 import Server
+import Tenancy
 
 /// A project as the operator's tool shows it.
 public struct ProjectRecord: Sendable, Codable, Equatable {
@@ -10,7 +10,7 @@ public struct ProjectRecord: Sendable, Codable, Equatable {
     public var name: String
 }
 
-extension Connection {
+extension SystemConnection {
     /// Creates the project of this slug or, where a name is given, renames it.
     public func setProject(slug: String, name: String?) throws -> ProjectRecord {
         guard Slug.isProject(slug) else {

@@ -1,16 +1,16 @@
 import Crypto
 import Foundation
 import Logging
-import Jobs
 import OpenAI
 import Postgres
+import Tenancy
 
 /// The kind under which an upstream's API key is sealed for its endpoint.
 public let upstreamKeyKind = "upstream-key"
 
-extension Connection {
+extension TenantConnection {
     /// One statement, so that endpoints, models and tiers are of one moment.
-    func endpoints(of project: ID<Project>) throws -> [StoredEndpoint] {
+    func endpoints() throws -> [StoredEndpoint] {
         try query(
             """
             SELECT e.id, e.slug, e.aliases, e.status, e.generation, e.task_mode, e.model_id, m.name AS model_name,

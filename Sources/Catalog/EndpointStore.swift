@@ -1,16 +1,16 @@
 import Crypto
 import Foundation
-import Jobs
 import OpenAI
 import Postgres
 import Server
+import Tenancy
 
-extension Connection {
+extension TenantConnection {
     /// Creates the endpoint, or changes it; the generation counts up only where something changed.
     ///
     /// - Returns: the stored row as JSON, without the upstream's key.
     /// - Throws: `APIError` for what the change lacks or must not have.
-    public func setEndpoint(_ slug: String, of project: ID<Project>, to change: EndpointChange, sealing: Sealing) throws -> String {
+    public func setEndpoint(_ slug: String, to change: EndpointChange, sealing: Sealing) throws -> String {
         try change.check()
         // Before the transaction: the key is asked for, and perhaps made, on another connection.
         let sealer = try change.upstreamKey.map { _ in try sealing.sealer(of: project.description) }
@@ -24,22 +24,20 @@ extension Connection {
             ).first
             guard let tier = try change.tier ?? existing?.get("tier") else { throw APIError.missing("tier") }
             try change.checkLimits(against: serviceTier(tier))
-            let model = try change.model.map { try modelID($0, of: project, change) }
-            let id = try existing?.get("id") ?? insertEndpoint(slug, of: project, model: model, tier: tier, change)
-            let before = try endpointJSON(id, of: project, without: ["generation", "updated_at"])
-            try update(id, of: project, change, model: model)
-            if let key = change.upstreamKey, let sealer { try setUpstreamKey(key, on: id, of: project, sealing, sealer) }
-            if try existing != nil && before != endpointJSON(id, of: project, without: ["generation", "updated_at"]) {
+            let model = try change.model.map { try modelID($0, change) }
+            let id = try existing?.get("id") ?? insertEndpoint(slug, model: model, tier: tier, change)
+            let before = try endpointJSON(id, without: ["generation", "updated_at"])
+            try update(id, change, model: model)
+            if let key = change.upstreamKey, let sealer { try setUpstreamKey(key, on: id, sealing, sealer) }
+            if try existing != nil && before != endpointJSON(id, without: ["generation", "updated_at"]) {
                 try query(
                     "UPDATE endpoints SET generation = generation + 1, updated_at = now() WHERE id = \(id) AND project_id = \(project)")
             }
-            return try endpointJSON(id, of: project, without: ["upstream_api_key"])
+            return try endpointJSON(id, without: ["upstream_api_key"])
         }
     }
 
-    private func insertEndpoint(
-        _ slug: String, of project: ID<Project>, model: ID<Model>?, tier: String, _ change: EndpointChange
-    ) throws -> ID<Endpoint> {
+    private func insertEndpoint(_ slug: String, model: ID<Model>?, tier: String, _ change: EndpointChange) throws -> ID<Endpoint> {
         guard let model else { throw APIError.missing("model") }
         guard !change.urls.isEmpty else { throw APIError.missing("upstream.url") }
         guard Slug.isEndpoint(slug) else {
@@ -55,7 +53,7 @@ extension Connection {
         return id
     }
 
-    private func update(_ id: ID<Endpoint>, of project: ID<Project>, _ change: EndpointChange, model: ID<Model>?) throws {
+    private func update(_ id: ID<Endpoint>, _ change: EndpointChange, model: ID<Model>?) throws {
         try query(
             """
             UPDATE endpoints SET
@@ -78,9 +76,7 @@ extension Connection {
     }
 
     /// Sealing makes another envelope each time, so the stored one is kept where it holds the same key.
-    private func setUpstreamKey(
-        _ key: String, on id: ID<Endpoint>, of project: ID<Project>, _ sealing: Sealing, _ sealer: ProjectSealer
-    ) throws {
+    private func setUpstreamKey(_ key: String, on id: ID<Endpoint>, _ sealing: Sealing, _ sealer: ProjectSealer) throws {
         let stored = try query("SELECT upstream_api_key FROM endpoints WHERE id = \(id) AND project_id = \(project)")[0].optional(
             "upstream_api_key", as: [UInt8].self)
         // What cannot be opened is replaced.
@@ -95,7 +91,7 @@ extension Connection {
     }
 
     /// The model of this name; one that only exists at the upstream is noted on its first use.
-    private func modelID(_ name: String, of project: ID<Project>, _ change: EndpointChange) throws -> ID<Model> {
+    private func modelID(_ name: String, _ change: EndpointChange) throws -> ID<Model> {
         let known = try query(
             "SELECT id, status FROM models WHERE project_id = \(project) AND name = \(name) AND deleted_at IS NULL"
         ).first
@@ -114,7 +110,7 @@ extension Connection {
         return id
     }
 
-    private func endpointJSON(_ id: ID<Endpoint>, of project: ID<Project>, without columns: [String]) throws -> String {
+    private func endpointJSON(_ id: ID<Endpoint>, without columns: [String]) throws -> String {
         try query("SELECT to_jsonb(e) - \(columns)::text[] AS json FROM endpoints e WHERE id = \(id) AND project_id = \(project)")[0].get(
             "json")
     }

@@ -1,9 +1,9 @@
 import Crypto
-import Jobs
 import OpenAI
 import Postgres
+import Tenancy
 
-extension Connection {
+extension SystemConnection {
     /// Seals anew, under data keys, the upstreams' API keys that are stored in the form before there were any. Again and again changes nothing more.
     ///
     /// What the master key does not open stays as it is: its endpoint has not served before either, and its key can be set again.

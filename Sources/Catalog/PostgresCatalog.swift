@@ -1,9 +1,9 @@
 import Crypto
 import Logging
-import Jobs
 import OpenAI
 import Postgres
 import Server
+import Tenancy
 
 /// The catalog as Postgres holds it, at most a second old.
 public final class PostgresCatalog: CatalogSource {
@@ -12,9 +12,9 @@ public final class PostgresCatalog: CatalogSource {
     /// - Parameters:
     ///   - sealing: opens the upstreams' API keys.
     ///   - capacity: the most projects that are remembered.
-    public init(database: Database, sealing: Sealing, capacity: Int = 10_000, logger: Logger) {
+    public init(database: TenantDatabase, sealing: Sealing, capacity: Int = 10_000, logger: Logger) {
         catalogs = FreshCache(capacity: capacity) { project in
-            let stored = try database.withConnection { try $0.endpoints(of: project) }
+            let stored = try database.withConnection(of: project) { try $0.endpoints() }
             return ProjectCatalog(endpoints: try stored.map { try $0.opened(sealing, logger: logger) })
         }
         catalogs.startRefreshing(name: "catalogs")

@@ -1,6 +1,6 @@
-import Jobs
 import OpenAI
 import Postgres
+import Tenancy
 
 /// What shall be set on a service tier; nil = as it is, or the default on a new one.
 public struct TierChange: Sendable {
@@ -43,7 +43,7 @@ extension TierChange.Cap {
     var limit: Int? { if case .limit(let value) = self { value } else { nil } }
 }
 
-extension Connection {
+extension SystemConnection {
     /// Creates the tier, or changes it.
     ///
     /// - Returns: the stored row as JSON.
@@ -85,7 +85,9 @@ extension Connection {
             return try query("SELECT to_jsonb(t) AS json FROM service_tiers t WHERE slug = \(slug)")[0].get("json")
         }
     }
+}
 
+extension TenantConnection {
     /// The tier of this slug, or a 400 that names the field.
     func serviceTier(_ slug: String) throws -> ServiceTier {
         guard let row = try query("SELECT \(trusted: ServiceTier.columns) FROM service_tiers t WHERE t.slug = \(slug)").first else {

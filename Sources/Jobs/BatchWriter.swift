@@ -1,15 +1,16 @@
 import Postgres
+import Tenancy
 
 /// Writes batches over one connection of its own, which it makes again when it breaks.
 ///
 /// It belongs to one thread.
 struct BatchWriter {
-    private let database: Database
-    private var connection: Connection?
+    private let database: SystemDatabase
+    private var connection: SystemConnection?
 
     private static let attempts = 3
 
-    init(database: Database) { self.database = database }
+    init(database: SystemDatabase) { self.database = database }
 
     /// Writes all commits and returns the ones that the database refused for their own sake, by index.
     ///
@@ -49,7 +50,7 @@ struct BatchWriter {
         }
     }
 
-    private mutating func use(_ body: (Connection) throws -> Void) throws {
+    private mutating func use(_ body: (SystemConnection) throws -> Void) throws {
         let connection = try self.connection ?? database.connect()
         self.connection = nil
         try body(connection)

@@ -1,4 +1,5 @@
 import Postgres
+import Tenancy
 
 /// How rows of one kind are written. `sql` takes `$1`, a JSON array of row objects, and must make twice equal once, such as
 /// `INSERT … SELECT … FROM json_populate_recordset(NULL::usage_events, $1::json) ON CONFLICT DO NOTHING`.
@@ -42,7 +43,7 @@ public enum CommitError: Error, Sendable {
     case malformed(String)
 }
 
-extension Connection {
+extension SystemConnection {
     /// Writes commits in one transaction; rows are grouped by statement, in the order in which the statements first appear.
     func write(_ commits: some Collection<Commit>) throws {
         // A handful of statements at most: looking through them is quicker than hashing their text.

@@ -2,6 +2,7 @@ import Dispatch
 import Foundation
 import Logging
 import Postgres
+import Tenancy
 import Threads
 
 /// Makes the rows of requests durable, many requests in one transaction.
@@ -43,7 +44,7 @@ public final class Committer: Sendable {
         var isProberDone = false
     }
 
-    private let database: Database
+    private let database: SystemDatabase
     private let journal: Journal
     private let statements: [String: CommitStatement]
     private let options: Options
@@ -58,7 +59,7 @@ public final class Committer: Sendable {
     ///   - process: a name for this process' journals, such as `gateway-0`.
     ///   - statements: every statement that commits may name, now and in journals of earlier runs.
     public init(
-        database: Database, journalDirectory: String, process: String, statements: [CommitStatement], options: Options = Options(),
+        database: SystemDatabase, journalDirectory: String, process: String, statements: [CommitStatement], options: Options = Options(),
         logger: Logger
     ) throws {
         self.database = database

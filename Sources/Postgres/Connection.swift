@@ -10,8 +10,23 @@ public struct ConnectionOptions: Sendable {
     /// When the server says nothing for this much longer than the statement may run, the connection counts as lost.
     public var silenceMilliseconds = 2_000
     public var applicationName = "xerotier"
+    /// Logs in as this user instead of the URL's.
+    public var user: String?
+    /// The role that statements run as, if it is not the user itself.
+    public var role: String?
 
     public init() {}
+}
+
+/// A setting of the session that statements depend on, such as row-level security's project.
+public struct SessionSetting: Sendable, Equatable {
+    public var name: String
+    public var value: String
+
+    public init(name: String, value: String) {
+        self.name = name
+        self.value = value
+    }
 }
 
 /// One connection. It belongs to one thread at a time; a pool lends it. See postgresql.org/docs/current/libpq.html
@@ -20,6 +35,8 @@ public final class Connection {
     private let options: ConnectionOptions
     /// Names of prepared statements by their text.
     private var prepared: [String: String] = [:]
+    /// What the session is set to, as far as it is certain.
+    private var inForce: SessionSetting?
     private var isLost = false
 
     /// More texts than this are not prepared: the code holds a fixed number of statements.
@@ -29,7 +46,7 @@ public final class Connection {
     public init(url: String, options: ConnectionOptions = ConnectionOptions()) throws {
         let settings: KeyValuePairs = [
             "dbname": url, "connect_timeout": String(options.connectTimeoutSeconds), "client_encoding": "UTF8",
-            "application_name": options.applicationName,
+            "application_name": options.applicationName, "user": options.user ?? "",
         ]
         let made = withCStrings(settings.map(\.key)) { names in
             withCStrings(settings.map(\.value)) { values in PQconnectdbParams(names, values, 1) }
@@ -42,7 +59,8 @@ public final class Connection {
         handle = made
         self.options = options
         PQsetNoticeProcessor(handle, ignoreNotice, nil)
-        try execute("SET statement_timeout = \(options.statementTimeoutMilliseconds)")
+        let role = options.role.map { "; SET ROLE \($0)" } ?? ""
+        try execute("SET statement_timeout = \(options.statementTimeoutMilliseconds)\(role)")
     }
 
     deinit { PQfinish(handle) }
@@ -50,6 +68,14 @@ public final class Connection {
     /// Runs one statement, prepared on its first use, and returns its rows.
     @discardableResult
     public func query(_ sql: SQL) throws -> [Row] { try run(sql).rows }
+
+    /// Runs one statement with a setting in force. Where the session has another one, the setting goes ahead of the statement in the same
+    /// round trip.
+    @discardableResult
+    public func query(_ sql: SQL, under setting: SessionSetting) throws -> [Row] {
+        guard inForce != setting else { return try run(sql).rows }
+        return try run(sql, after: setting).rows
+    }
 
     /// Runs statements without values, separated by semicolons; several of them are one transaction unless the script says otherwise.
     public func execute(_ script: String) throws {
@@ -96,10 +122,27 @@ public final class Connection {
     @discardableResult
     private func run(_ sql: SQL) throws -> Result {
         let parameters = try Parameters(sql.values)
-        guard let name = try statementName(for: sql.text) else {
-            return try send(parameters) { PQsendQueryParams(handle, sql.text, $0, nil, $1, $2, $3, 0) }
+        try send(sql.text, prepared: statementName(for: sql.text), parameters)
+        return try finish()
+    }
+
+    /// Both as one pipeline, which the server runs as one transaction where none is open: postgresql.org/docs/current/libpq-pipeline-mode.html
+    private func run(_ sql: SQL, after setting: SessionSetting) throws -> Result {
+        let set: SQL = "SELECT set_config(\(setting.name), \(setting.value), false)"
+        let (setName, name) = (try statementName(for: set.text), try statementName(for: sql.text))
+        let (setParameters, parameters) = (try Parameters(set.values), try Parameters(sql.values))
+        inForce = setting
+        do {
+            guard PQenterPipelineMode(handle) == 1 else { throw lost() }
+            try send(set.text, prepared: setName, setParameters)
+            try send(sql.text, prepared: name, parameters)
+            guard PQpipelineSync(handle) == 1 else { throw lost() }
+            return try finishPipeline(of: 2)
+        } catch {
+            // The setting was taken back with the statement that failed.
+            inForce = nil
+            throw error
         }
-        return try send(parameters) { PQsendQueryPrepared(handle, name, $0, $1, $2, $3, 0) }
     }
 
     private func statementName(for text: String) throws -> String? {
@@ -112,23 +155,67 @@ public final class Connection {
         return name
     }
 
-    private func send(_ parameters: Parameters, _ call: Parameters.Call) throws -> Result {
-        guard parameters.withPointers(call) == 1 else { throw lost() }
-        return try finish()
+    private func send(_ text: String, prepared name: String?, _ parameters: Parameters) throws {
+        let sent = parameters.withPointers {
+            guard let name else { return PQsendQueryParams(handle, text, $0, nil, $1, $2, $3, 0) }
+            return PQsendQueryPrepared(handle, name, $0, $1, $2, $3, 0)
+        }
+        guard sent == 1 else { throw lost() }
     }
 
     /// Waits for all that the server answers; the last result counts, unless one before it is an error.
     private func finish() throws -> Result {
         let deadline = ContinuousClock.now + .milliseconds(options.statementTimeoutMilliseconds + options.silenceMilliseconds)
         try flush(until: deadline)
+        var answer = Answer()
+        while let result = try nextResult(until: deadline), note(result, in: &answer) {}
+        return try conclude(answer)
+    }
+
+    /// Each statement's results end with a nil, the pipeline's with a result of its own.
+    private func finishPipeline(of statements: Int) throws -> Result {
+        let deadline = ContinuousClock.now + .milliseconds(options.statementTimeoutMilliseconds + options.silenceMilliseconds)
+        try flush(until: deadline)
+        var answer = Answer()
+        var ended = 0
+        while ended <= statements {
+            guard let result = try nextResult(until: deadline) else {
+                ended += 1
+                continue
+            }
+            if result.status == PGRES_PIPELINE_SYNC {
+                guard PQexitPipelineMode(handle) == 1 else { throw lost() }
+                return try conclude(answer)
+            }
+            if result.status == PGRES_PIPELINE_ABORTED { continue }
+            guard note(result, in: &answer) else { break }
+            if let failure = answer.failure, failure.endsConnection || failure.sqlState.isEmpty { break }
+        }
+        // Without its end the pipeline, and so the connection, is of no more use.
+        isLost = true
+        return try conclude(answer)
+    }
+
+    private struct Answer {
         var last: Result?
         var failure: ServerMessage?
-        while let result = try nextResult(until: deadline) {
-            if result.status == PGRES_FATAL_ERROR && failure == nil { failure = result.serverMessage }
-            if let copy = copyState(of: result) { failure = failure ?? copy; break }
-            last = result
+    }
+
+    /// Returns whether more results may follow.
+    private func note(_ result: Result, in answer: inout Answer) -> Bool {
+        if result.status == PGRES_FATAL_ERROR && answer.failure == nil { answer.failure = result.serverMessage }
+        if let copy = copyState(of: result) {
+            answer.failure = answer.failure ?? copy
+            return false
         }
-        if let failure {
+        // Settings made in the transaction are taken back with it.
+        if result.command == "ROLLBACK" { inForce = nil }
+        answer.last = result
+        return true
+    }
+
+    private func conclude(_ answer: Answer) throws -> Result {
+        if let failure = answer.failure {
             if failure.sqlState.isEmpty || PQstatus(handle) != CONNECTION_OK { throw lost() }
             if failure.endsConnection {
                 isLost = true
@@ -136,7 +223,7 @@ public final class Connection {
             }
             throw PostgresError.server(failure)
         }
-        guard let last else { throw lost() }
+        guard let last = answer.last else { throw lost() }
         return last
     }
 

@@ -9,9 +9,9 @@ import JSON
 import Jobs
 import Logging
 import OpenAI
-import Postgres
 import Redis
 import Server
+import Tenancy
 
 /// Everything a gateway process is made of, built once and passed by hand.
 struct Assembly {
@@ -30,14 +30,15 @@ struct Assembly {
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
         let metrics = Metrics()
         let services = Services(parser: JSONParser(), metrics: metrics, logger: logger, timeScale: configuration.timeScale)
-        let database = Database(url: configuration.databaseURL, size: configuration.databasePool)
+        let system = SystemDatabase(url: configuration.databaseURL, size: configuration.databasePool)
+        let tenants = TenantDatabase(url: configuration.databaseURL, size: configuration.databasePool)
         let redis = RedisPool(socket: configuration.redisSocket, size: configuration.redisPool)
-        let authenticator = KeyAuthenticator(database: database, logger: logger)
+        let authenticator = KeyAuthenticator(database: system, logger: logger)
         let masters = try MasterKeys(current: configuration.encryptionKey, previous: configuration.previousEncryptionKey)
-        let dataKeys = DataKeys(database: database, masters: masters)
-        let catalog = PostgresCatalog(database: database, sealing: Sealing(keys: dataKeys), logger: logger)
+        let dataKeys = DataKeys(database: system, masters: masters)
+        let catalog = PostgresCatalog(database: tenants, sealing: Sealing(keys: dataKeys), logger: logger)
         let committer = try Committer(
-            database: database, journalDirectory: configuration.stateDirectory + "/journal",
+            database: system, journalDirectory: configuration.stateDirectory + "/journal",
             process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: [UsageEvent.statement], logger: logger)
         let limiter = RateLimiter(
             redis: redis, gateways: configuration.gateway.processes, timeScale: configuration.timeScale, logger: logger)
@@ -71,13 +72,13 @@ struct Assembly {
             })
         accessLog = try AccessLog(path: configuration.gateway.accessLog)
         server = Server(
-            routes: Routes(catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: database).all,
+            routes: Routes(catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: system).all,
             authenticator: authenticator, services: services, accessLog: accessLog)
         Self.publish(committer, to: metrics)
         metrics.gauge("limits_alone") { limiter.isAlone ? 1 : 0 }
         // Rows of months without a partition; anything but 0 means that `migrate up` has not run for a year, or a clock is wrong.
         metrics.gauge("usage_default_partition_rows") {
-            (try? database.withConnection {
+            (try? system.withConnection {
                 try $0.query("SELECT count(*) AS rows FROM usage_events_default")[0].get("rows", as: Double.self)
             })
                 ?? .nan

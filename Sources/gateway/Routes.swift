@@ -1,8 +1,8 @@
 import Catalog
 import Inference
 import Jobs
-import Postgres
 import Server
+import Tenancy
 
 /// The one place that lists all routes.
 struct Routes {
@@ -10,7 +10,7 @@ struct Routes {
     let limiter: RateLimiter
     let committer: Committer
     let upstreams: UpstreamPool
-    let database: Database
+    let database: SystemDatabase
 
     var all: [Route] {
         let database = database

@@ -1,10 +1,10 @@
 import Accounts
 import Foundation
-import Jobs
 import Logging
 import OpenAI
 import Postgres
 import Server
+import Tenancy
 import Testing
 import Threads
 
@@ -28,18 +28,18 @@ struct AccountsTests {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
             let connection = try database.connect()
-            let project = try connection.setProject(slug: "acme", name: "Acme")
-            let key = try connection.createKey(NewKey(name: "k", scopes: ["chat", "management"]), projectSlug: "acme")
+            let project = try database.makeProject("acme")
+            let key = try project.withConnection { try $0.createKey(NewKey(name: "k", scopes: ["chat", "management"])) }
             let value = try #require(key.key)
             #expect(value.hasPrefix("xero_acme_") && key.prefix == value.prefix(12))
-            let authenticator = KeyAuthenticator(database: database.pool(), logger: quiet)
+            let authenticator = KeyAuthenticator(database: database.system(), logger: quiet)
             let principal = try authenticator.principal(bearer: value)
             #expect(principal.projectID == project.id && principal.projectSlug == "acme" && principal.keyID == key.id)
             #expect(principal.scopes == [.inference, .management])
             #expect(try authenticator.projectID(named: "acme") == project.id)
             #expect(try authenticator.projectID(named: project.id.description) == project.id)
             #expect(try authenticator.projectID(named: "other") == nil)
-            _ = try connection.revokeKey(key.id)
+            _ = try project.withConnection { try $0.revokeKey(key.id) }
             // Without the message it takes a second at most; with it, it is at once.
             authenticator.invalidate(message: "key:\(key.id)")
             #expect(Self.code { try authenticator.principal(bearer: value) } == .authenticationError)
@@ -52,13 +52,12 @@ struct AccountsTests {
     @Test func aRevokedKeyStopsWithinASecondWithoutAnyMessage() async throws {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
-            let connection = try database.connect()
-            _ = try connection.setProject(slug: "acme", name: nil)
-            let key = try connection.createKey(NewKey(name: "k", scopes: ["inference"]), projectSlug: "acme")
+            let project = try database.makeProject("acme")
+            let key = try project.withConnection { try $0.createKey(NewKey(name: "k", scopes: ["inference"])) }
             let value = try #require(key.key)
-            let authenticator = KeyAuthenticator(database: database.pool(), logger: quiet)
+            let authenticator = KeyAuthenticator(database: database.system(), logger: quiet)
             _ = try authenticator.principal(bearer: value)
-            _ = try connection.revokeKey(key.id)
+            _ = try project.withConnection { try $0.revokeKey(key.id) }
             #expect(
                 eventually(within: .milliseconds(1_050)) {
                     Self.code { try authenticator.principal(bearer: value) } == .authenticationError
@@ -71,10 +70,10 @@ struct AccountsTests {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
             let connection = try database.connect()
-            _ = try connection.setProject(slug: "acme", name: nil)
-            let authenticator = KeyAuthenticator(database: database.pool(), logger: quiet)
-            let first = try connection.createKey(NewKey(name: "a", scopes: ["inference"]), projectSlug: "acme")
-            let second = try connection.createKey(NewKey(name: "b", scopes: ["inference"]), projectSlug: "acme")
+            let project = try database.makeProject("acme")
+            let authenticator = KeyAuthenticator(database: database.system(), logger: quiet)
+            let first = try project.withConnection { try $0.createKey(NewKey(name: "a", scopes: ["inference"])) }
+            let second = try project.withConnection { try $0.createKey(NewKey(name: "b", scopes: ["inference"])) }
             // The second key's value becomes the previous value of the first.
             let digest: [UInt8] = try connection.query("SELECT key_hash FROM api_keys WHERE id = \(second.id)")[0].get("key_hash")
             try connection.query("DELETE FROM api_keys WHERE id = \(second.id)")
@@ -95,7 +94,7 @@ struct AccountsTests {
     @Test func badKeysAreAllTheSame401() async throws {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
-            let authenticator = KeyAuthenticator(database: database.pool(), logger: quiet)
+            let authenticator = KeyAuthenticator(database: database.system(), logger: quiet)
             let secret = String(repeating: "a", count: 43)
             for text in [
                 "", "xero_", "sk-1", "xero_acme_\(secret)", "xero_acme_\(secret)a", "xero_acme_short", "xero_Acme_\(secret)",
@@ -110,11 +109,11 @@ struct AccountsTests {
     @Test func postgresAwayIs503AndNever401() async throws {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
-            let connection = try database.connect()
-            _ = try connection.setProject(slug: "acme", name: nil)
-            let value = try #require(connection.createKey(NewKey(name: "k", scopes: ["inference"]), projectSlug: "acme").key)
+            let project = try database.makeProject("acme")
+            let value = try #require(project.withConnection { try $0.createKey(NewKey(name: "k", scopes: ["inference"])) }.key)
             let proxy = try CuttingProxy(target: PostgresServer.socketPath())
-            let pool = Database(url: try PostgresServer.conninfo(database: database.name, directory: proxy.directory), size: 2)
+            let pool = SystemDatabase(
+                url: try PostgresServer.conninfo(database: database.name, directory: proxy.directory), size: 2)
             let authenticator = KeyAuthenticator(database: pool, logger: quiet)
             _ = try authenticator.principal(bearer: value)
             proxy.set(.refuse)

@@ -4,12 +4,13 @@ import Crypto
 import Foundation
 import OpenAI
 import Postgres
+import Tenancy
 import Testing
 
 @Suite(.enabled(if: PostgresServer.isConfigured, PostgresServer.skipReason))
 struct PostgresCatalogTests {
     private static func sealing(_ masterKey: String, _ database: TestDatabase) throws -> Sealing {
-        Sealing(keys: DataKeys(database: database.pool(), masters: try MasterKeys(current: masterKey)))
+        Sealing(keys: DataKeys(database: database.system(), masters: try MasterKeys(current: masterKey)))
     }
 
     @Test func anEndpointIsReadAsItWasSet() async throws {
@@ -17,7 +18,8 @@ struct PostgresCatalogTests {
             let database = try PostgresServer.makeDatabase()
             let connection = try database.connect()
             let sealing = try Self.sealing(SealingTests.first, database)
-            let project = try connection.setProject(slug: "acme", name: nil).id
+            let acme = try database.makeProject("acme")
+            let project = acme.id
             var change = EndpointChange()
             change.tier = "gpu_nvidia_dedicated"
             change.model = "smol/LM-135M"
@@ -29,8 +31,8 @@ struct PostgresCatalogTests {
             change.defaults = EndpointDefaults()
             change.defaults?.temperature = 0.7
             change.contextLength = 2_048
-            _ = try connection.setEndpoint("chatty", of: project, to: change, sealing: sealing)
-            let catalog = PostgresCatalog(database: database.pool(), sealing: sealing, logger: quiet)
+            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing) }
+            let catalog = PostgresCatalog(database: database.tenants(), sealing: sealing, logger: quiet)
             let endpoint = try #require(catalog.catalog(of: project).endpoints.first)
             #expect(endpoint.slug == "chatty" && endpoint.status == .active && endpoint.generation == 1)
             #expect(endpoint.tier.slug == "gpu_nvidia_shared" && endpoint.tier.priceNanoPerMtok == 1_250_000_000)
@@ -40,16 +42,16 @@ struct PostgresCatalogTests {
             #expect(try connection.query("SELECT 1 FROM endpoints WHERE position('sk-secret'::bytea IN upstream_api_key) > 0").isEmpty)
 
             // The same again changes nothing; a change counts, and is seen after the message.
-            _ = try connection.setEndpoint("chatty", of: project, to: change, sealing: sealing)
+            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing) }
             change.status = .inactive
-            _ = try connection.setEndpoint("chatty", of: project, to: change, sealing: sealing)
+            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing) }
             catalog.invalidate(message: "project:\(project)")
             #expect(try catalog.catalog(of: project).endpoints.first?.status == .inactive)
             #expect(try catalog.catalog(of: project).endpoints.first?.generation == 2)
             var tier = TierChange()
             tier.priceNanoPerMtok = 5
             tier.tokensPerMinute = TierChange.Cap.none
-            _ = try connection.setTier("gpu_nvidia_shared", to: tier)
+            _ = try database.system().withConnection { try $0.setTier("gpu_nvidia_shared", to: tier) }
             catalog.invalidate(message: "tiers")
             #expect(try catalog.catalog(of: project).endpoints.first?.tier.priceNanoPerMtok == 5)
             #expect(try catalog.catalog(of: project).endpoints.first?.tier.tokensPerMinute == nil)
@@ -61,18 +63,18 @@ struct PostgresCatalogTests {
     @Test func anUpstreamKeySealedWithAnotherMasterKeyFailsOnlyItsEndpoint() async throws {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
-            let connection = try database.connect()
-            let project = try connection.setProject(slug: "acme", name: nil).id
+            let acme = try database.makeProject("acme")
+            let project = acme.id
             var change = EndpointChange()
             change.tier = "demo"
             change.model = "m"
             change.urls = ["https://a.example"]
-            _ = try connection.setEndpoint("plain", of: project, to: change, sealing: try Self.sealing(SealingTests.first, database))
+            let sealing = try Self.sealing(SealingTests.first, database)
+            _ = try acme.withConnection { try $0.setEndpoint("plain", to: change, sealing: sealing) }
             change.upstreamKey = "k"
-            _ = try connection.setEndpoint(
-                "keyed", of: project, to: change, sealing: try Self.sealing(SealingTests.second, database))
-            let catalog = PostgresCatalog(
-                database: database.pool(), sealing: try Self.sealing(SealingTests.first, database), logger: quiet)
+            let other = try Self.sealing(SealingTests.second, database)
+            _ = try acme.withConnection { try $0.setEndpoint("keyed", to: change, sealing: other) }
+            let catalog = PostgresCatalog(database: database.tenants(), sealing: sealing, logger: quiet)
             let endpoints = try catalog.catalog(of: project).endpoints
             #expect(endpoints.first { $0.slug == "plain" }?.status == .active)
             #expect(endpoints.first { $0.slug == "keyed" }?.status == .failed)

@@ -2,6 +2,7 @@ import Foundation
 import Jobs
 import Logging
 import Postgres
+import Tenancy
 import Testing
 import Threads
 
@@ -12,7 +13,7 @@ struct CommitterTests {
         let database: TestDatabase
         let proxy: CuttingProxy
         let journal: String
-        let pool: Database
+        let pool: SystemDatabase
 
         static let notes = CommitStatement(
             name: "notes",
@@ -26,13 +27,17 @@ struct CommitterTests {
         init() throws {
             database = try PostgresServer.makeEmptyDatabase()
             try database.connect().execute(
-                "CREATE TABLE notes (id text PRIMARY KEY, text text CHECK (text <> 'bad')); CREATE TABLE marks (id text PRIMARY KEY)")
+                """
+                CREATE TABLE notes (id text PRIMARY KEY, text text CHECK (text <> 'bad'));
+                CREATE TABLE marks (id text PRIMARY KEY);
+                GRANT SELECT, INSERT ON notes, marks TO xerotier_system
+                """)
             proxy = try CuttingProxy(target: PostgresServer.socketPath())
             journal = proxy.directory + "/journal"
             var options = ConnectionOptions()
             options.statementTimeoutMilliseconds = 1_000
             options.silenceMilliseconds = 500
-            pool = Database(
+            pool = SystemDatabase(
                 url: try PostgresServer.conninfo(database: database.name, directory: proxy.directory), size: 1, options: options)
         }
 

@@ -9,6 +9,8 @@ final class CuttingProxy: Sendable {
         var mode = Mode.forward
         var sockets: Set<Int32> = []
         var accepted = 0
+        var turns = 0
+        var wasReply = true
     }
 
     let directory: String
@@ -34,6 +36,9 @@ final class CuttingProxy: Sendable {
     func cut() { state.withLock { $0.sockets.forEach { shutdown($0, Int32(SHUT_RDWR)) } } }
 
     var accepted: Int { state.withLock { $0.accepted } }
+
+    /// How often the client spoke after the server had: its round trips, as long as there is one connection.
+    var turns: Int { state.withLock { $0.turns } }
 
     func close() {
         shutdown(listener, Int32(SHUT_RDWR))
@@ -77,6 +82,10 @@ final class CuttingProxy: Sendable {
             let count = recv(from, &buffer, buffer.count, 0)
             guard count > 0 else { break }
             state.wait(while: { $0.mode == .stall }, then: { _ in })
+            state.withLock { state in
+                if !isReply && state.wasReply { state.turns += 1 }
+                state.wasReply = isReply
+            }
             if isReply && state.withLock({ $0.mode == .swallowReplies }) { continue }
             var sent = 0
             while sent < count {

@@ -4,6 +4,7 @@ import Crypto
 import Foundation
 import OpenAI
 import Postgres
+import Tenancy
 import Testing
 
 @Suite(.enabled(if: PostgresServer.isConfigured, PostgresServer.skipReason))
@@ -15,13 +16,12 @@ struct DataKeysTests {
 
         init() throws {
             database = try PostgresServer.makeDatabase()
-            let connection = try database.connect()
-            a = try connection.setProject(slug: "acme", name: nil).id
-            b = try connection.setProject(slug: "bolt", name: nil).id
+            a = try database.makeProject("acme").id
+            b = try database.makeProject("bolt").id
         }
 
         func keys(_ masters: MasterKeys? = nil, lifetime: Duration = .seconds(60)) throws -> DataKeys {
-            DataKeys(database: database.pool(), masters: try masters ?? DataKeysTests.old, lifetime: lifetime)
+            DataKeys(database: database.system(), masters: try masters ?? DataKeysTests.old, lifetime: lifetime)
         }
 
         func sealing(_ masters: MasterKeys? = nil) throws -> Sealing { Sealing(keys: try keys(masters)) }
@@ -45,7 +45,7 @@ struct DataKeysTests {
             let bench = try Bench()
             onThreads(8) { _ in _ = try? bench.seal("x", by: bench.sealing(), for: bench.a) }
             let sealed = try bench.seal("secret", by: bench.sealing(), for: bench.a)
-            let connection = try bench.database.connect()
+            let connection = try bench.database.system().connect()
             #expect(try connection.dataKeys(of: bench.a).map(\.state) == ["current"])
             #expect(try connection.dataKeys(of: bench.b).isEmpty)
             #expect(try bench.open(sealed, by: bench.sealing(), for: bench.a) == "secret")
@@ -65,7 +65,7 @@ struct DataKeysTests {
             let keys = try bench.keys()
             let sealing = Sealing(keys: keys)
             let before = try bench.seal("before", by: sealing, for: bench.a)
-            let connection = try bench.database.connect()
+            let connection = try bench.database.system().connect()
             let made = try connection.rotateDataKey(of: bench.a, Self.old)
             keys.invalidate(message: "data_keys:\(bench.a)")
             let after = try bench.seal("after", by: sealing, for: bench.a)
@@ -85,7 +85,7 @@ struct DataKeysTests {
             let keys = try bench.keys()
             let sealing = Sealing(keys: keys)
             let first = try bench.seal("one", by: sealing, for: bench.a)
-            let connection = try bench.database.connect()
+            let connection = try bench.database.system().connect()
             _ = try connection.rotateDataKey(of: bench.a, Self.old)
             keys.flush()
             let second = try bench.seal("two", by: sealing, for: bench.a)
@@ -110,7 +110,7 @@ struct DataKeysTests {
             let sealing = Sealing(keys: try bench.keys(lifetime: .milliseconds(50)))
             let sealed = try bench.seal("one", by: sealing, for: bench.a)
             #expect(try bench.open(sealed, by: sealing, for: bench.a) == "one")
-            _ = try bench.database.connect().destroyDataKeys(of: bench.a)
+            _ = try bench.database.system().connect().destroyDataKeys(of: bench.a)
             usleep(60_000)
             #expect(throws: SealingError.noKey) { try bench.open(sealed, by: sealing, for: bench.a) }
         }
@@ -120,7 +120,7 @@ struct DataKeysTests {
         try await onThread {
             let bench = try Bench()
             let sealed = try [bench.a, bench.b].map { try bench.seal("secret", by: bench.sealing(), for: $0) }
-            let connection = try bench.database.connect()
+            let connection = try bench.database.system().connect()
             #expect(throws: SealingError.unknownMasterKey) { try connection.rewrapDataKeys(limit: 100, Self.new) }
             #expect(throws: SealingError.unknownMasterKey) { try bench.open(sealed[0], by: bench.sealing(Self.new), for: bench.a) }
             #expect(try connection.rewrapDataKeys(limit: 1, Self.both) == 1)
@@ -139,7 +139,7 @@ struct DataKeysTests {
     @Test func aRewrapThatIsKilledInTheMiddleIsFinishedByTheNext() async throws {
         try await onThread {
             let bench = try Bench()
-            let connection = try bench.database.connect()
+            let connection = try bench.database.system().connect()
             for _ in 0..<59 { _ = try connection.rotateDataKey(of: bench.a, Self.old) }
             let sealed = try bench.seal("secret", by: bench.sealing(), for: bench.a)
             var settings = [
@@ -164,7 +164,7 @@ struct DataKeysTests {
             try holder.execute("ROLLBACK")
             #expect(
                 try eventually {
-                    try connection.query(
+                    try holder.query(
                         "SELECT 1 FROM pg_stat_activity WHERE application_name = 'migrate' AND datname = current_database()"
                     ).isEmpty
                 })
@@ -201,17 +201,19 @@ struct DataKeysTests {
     @Test func upSealsAnewWhatWasSealedBeforeThereWereDataKeys() async throws {
         try await onThread {
             let bench = try Bench()
-            let connection = try bench.database.connect()
+            let connection = try bench.database.system().connect()
             var change = EndpointChange()
             change.tier = "demo"
             change.model = "m"
             change.urls = ["https://a.example"]
-            _ = try connection.setEndpoint("talk", of: bench.a, to: change, sealing: bench.sealing())
+            _ = try bench.database.tenants().withConnection(of: bench.a) {
+                try $0.setEndpoint("talk", to: change, sealing: bench.sealing())
+            }
             let legacy = try LegacyEnvelope(masterKey: Self.first)
             let stored = try legacy.seal(project: bench.a.description, kind: upstreamKeyKind, Array("sk-old".utf8))
             try connection.query("UPDATE endpoints SET upstream_api_key = \(stored)")
 
-            let catalog = PostgresCatalog(database: bench.database.pool(), sealing: try bench.sealing(), logger: quiet)
+            let catalog = PostgresCatalog(database: bench.database.tenants(), sealing: try bench.sealing(), logger: quiet)
             #expect(try catalog.catalog(of: bench.a).endpoints.first?.status == .failed)
             let settings = ["XEROTIER_DATABASE_URL": bench.database.url, "XEROTIER_COMPLETION_ENCRYPTION_KEY": Self.first]
             for expected in [1, 0] {
@@ -228,21 +230,23 @@ struct DataKeysTests {
     @Test func swappedUpstreamKeysOpenForNoEndpoint() async throws {
         try await onThread {
             let bench = try Bench()
-            let connection = try bench.database.connect()
+            let connection = try bench.database.system().connect()
             var change = EndpointChange()
             change.tier = "demo"
             change.model = "m"
             change.urls = ["https://a.example"]
             for slug in ["one", "two"] {
                 change.upstreamKey = "sk-\(slug)"
-                _ = try connection.setEndpoint(slug, of: bench.a, to: change, sealing: bench.sealing())
+                _ = try bench.database.tenants().withConnection(of: bench.a) {
+                    try $0.setEndpoint(slug, to: change, sealing: bench.sealing())
+                }
             }
             try connection.query(
                 """
                 UPDATE endpoints SET upstream_api_key = other.upstream_api_key FROM endpoints other
                 WHERE other.project_id = endpoints.project_id AND other.id <> endpoints.id
                 """)
-            let catalog = PostgresCatalog(database: bench.database.pool(), sealing: try bench.sealing(), logger: quiet)
+            let catalog = PostgresCatalog(database: bench.database.tenants(), sealing: try bench.sealing(), logger: quiet)
             let endpoints = try catalog.catalog(of: bench.a).endpoints
             #expect(endpoints.count == 2 && endpoints.allSatisfy { $0.status == .failed && $0.upstream.apiKey == nil })
             catalog.shutdown()

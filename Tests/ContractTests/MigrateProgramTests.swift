@@ -190,7 +190,7 @@ struct MigrateProgramTests {
     /// One for all refusals: they change nothing.
     private static let shared = Result {
         let database = try PostgresServer.makeDatabase()
-        _ = try database.connect().setProject(slug: "acme", name: nil)
+        _ = try database.makeProject("acme")
         return database
     }
 

@@ -4,7 +4,7 @@ import Testing
 
 @Suite(.enabled(if: PostgresServer.isConfigured, PostgresServer.skipReason))
 struct MigrateTests {
-    /// Columns, constraints, indexes and functions, as text.
+    /// Columns, constraints, indexes, functions, policies and rights, as text.
     static let shape: SQL = """
         SELECT string_agg(line, chr(10) ORDER BY line) AS shape FROM (
             SELECT format('%s.%s %s %s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -15,6 +15,11 @@ struct MigrateTests {
                 WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
             UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
             UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+            UNION ALL SELECT format('%s %s', oid::regclass, relrowsecurity) FROM pg_class
+                WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+            UNION ALL SELECT p::text FROM pg_policies p WHERE schemaname = 'public'
+            UNION ALL SELECT format('%s %s %s', c.oid::regclass, a.grantee::regrole, a.privilege_type) FROM pg_class c, aclexplode(c.relacl) a
+                WHERE relnamespace = 'public'::regnamespace
         ) AS lines
         """
 

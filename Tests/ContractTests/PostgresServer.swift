@@ -1,5 +1,8 @@
+import Accounts
 import Foundation
+import OpenAI
 import Postgres
+import Tenancy
 import Testing
 
 /// The Postgres server of the tests, named by XEROTIER_DATABASE_URL; `make test` starts one. Each test gets a database of its own.
@@ -88,5 +91,23 @@ final class TestDatabase: Sendable {
 
     func pool(size: Int = 4, waitMilliseconds: Int = 2_000) -> Database {
         Database(url: url, size: size, waitMilliseconds: waitMilliseconds)
+    }
+
+    func system(size: Int = 4) -> SystemDatabase { SystemDatabase(url: url, size: size) }
+    func tenants(size: Int = 4) -> TenantDatabase { TenantDatabase(url: url, size: size) }
+
+    /// A new project, and the database as it sees it.
+    func makeProject(_ slug: String) throws -> TestProject {
+        let id = try system(size: 1).withConnection { try $0.setProject(slug: slug, name: nil).id }
+        return TestProject(id: id, tenants: tenants())
+    }
+}
+
+struct TestProject {
+    let id: ID<Project>
+    let tenants: TenantDatabase
+
+    func withConnection<Value>(_ body: (TenantConnection) throws -> Value) throws -> Value {
+        try tenants.withConnection(of: id, body)
     }
 }

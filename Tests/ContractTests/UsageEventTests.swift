@@ -46,7 +46,7 @@ struct UsageEventTests {
         let journal = "/tmp/xj\(UInt32.random(in: 0...UInt32.max))"
         AtExit.add { try? FileManager.default.removeItem(atPath: journal) }
         return try Committer(
-            database: database.pool(), journalDirectory: journal, process: "test-0", statements: [UsageEvent.statement], logger: quiet)
+            database: database.system(), journalDirectory: journal, process: "test-0", statements: [UsageEvent.statement], logger: quiet)
     }
 
     @Test func everyColumnArrives() async throws {

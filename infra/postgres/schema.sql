@@ -37,6 +37,7 @@ BEGIN
         ends := (month + interval '1 month') AT TIME ZONE 'UTC';
         LOCK TABLE usage_events IN ACCESS EXCLUSIVE MODE;
         EXECUTE format('CREATE TABLE %I (LIKE usage_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format(
             'WITH moved AS (DELETE FROM usage_events_default WHERE created_at >= %L AND created_at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
             begins, ends, name);
@@ -645,10 +646,171 @@ ALTER TABLE ONLY public.models
 
 
 --
+-- Name: api_keys; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: data_keys; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
 ALTER TABLE public.data_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: endpoints; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.endpoints ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: models; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.models ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: projects; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: api_keys tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.api_keys TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: endpoints tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.endpoints TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: models tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.models TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: projects tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.projects TO xerotier_tenant USING ((id = current_setting('xerotier.project'::text, true))) WITH CHECK ((id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: usage_events tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.usage_events FOR SELECT TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: usage_events; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.usage_events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: usage_events_default; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.usage_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: FUNCTION create_usage_partitions(first timestamp with time zone, months integer); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.create_usage_partitions(first timestamp with time zone, months integer) FROM PUBLIC;
+
+
+--
+-- Name: TABLE api_keys; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.api_keys TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.api_keys TO xerotier_system;
+
+
+--
+-- Name: TABLE data_keys; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.data_keys TO xerotier_system;
+
+
+--
+-- Name: TABLE endpoints; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.endpoints TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.endpoints TO xerotier_system;
+
+
+--
+-- Name: TABLE models; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.models TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.models TO xerotier_system;
+
+
+--
+-- Name: TABLE projects; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.projects TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.projects TO xerotier_system;
+
+
+--
+-- Name: COLUMN projects.name; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(name) ON TABLE public.projects TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN projects.settings; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(settings) ON TABLE public.projects TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN projects.updated_at; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(updated_at) ON TABLE public.projects TO xerotier_tenant;
+
+
+--
+-- Name: TABLE service_tiers; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.service_tiers TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.service_tiers TO xerotier_system;
+
+
+--
+-- Name: TABLE usage_events; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.usage_events TO xerotier_tenant;
+GRANT SELECT,INSERT ON TABLE public.usage_events TO xerotier_system;
+
+
+--
+-- Name: TABLE usage_events_default; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.usage_events_default TO xerotier_system;
+
 
 --
 -- PostgreSQL database dump complete

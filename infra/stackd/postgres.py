@@ -95,10 +95,16 @@ class Postgres:
             time.sleep(0.1)
 
     def prepare(self) -> None:
-        """The role and the database of the platform. The role is no superuser: row-level security would not bind one.
-        It may create databases, because every contract test clones its own."""
-        if not self.query("SELECT 1 FROM pg_roles WHERE rolname = 'xerotier'"):
+        """The roles and the database of the platform. The owner, `xerotier`, is no superuser: row-level security would not bind one.
+        It may create databases, because every contract test clones its own. README, "Roles of the database", says the same to operators."""
+        known = self.query("SELECT rolname FROM pg_roles").split()
+        if "xerotier" not in known:
             self.query("CREATE ROLE xerotier LOGIN CREATEDB")
+        if "xerotier_system" not in known:
+            self.query("CREATE ROLE xerotier_system NOLOGIN BYPASSRLS")
+        if "xerotier_tenant" not in known:
+            self.query("CREATE ROLE xerotier_tenant LOGIN")
+        self.query("GRANT xerotier_system TO xerotier")
         self.query("CREATE EXTENSION IF NOT EXISTS vector", "template1")
         if not self.query("SELECT 1 FROM pg_database WHERE datname = 'xerotier'"):
             self.query("CREATE DATABASE xerotier OWNER xerotier")

@@ -13,8 +13,8 @@ struct DataKeysCommand: ParsableCommand {
         @Option(help: "Slug of the project.") var project: String
 
         func run() throws {
-            try withConnection { connection, _ in
-                try printJSON(try connection.dataKeys(of: try connection.requireProject(slug: project)))
+            try withSettings { settings in
+                try settings.system.withConnection { try printJSON(try $0.dataKeys(of: try $0.requireProject(slug: project))) }
             }
         }
     }
@@ -26,9 +26,12 @@ struct DataKeysCommand: ParsableCommand {
         @Option(help: "Slug of the project.") var project: String
 
         func run() throws {
-            try withConnection { connection, settings in
-                let id = try connection.requireProject(slug: project)
-                let key = try connection.rotateDataKey(of: id, try settings.masterKeys())
+            try withSettings { settings in
+                let masters = try settings.masterKeys()
+                let (id, key) = try settings.system.withConnection { connection in
+                    let id = try connection.requireProject(slug: project)
+                    return (id, try connection.rotateDataKey(of: id, masters))
+                }
                 Invalidation(settings).publish("data_keys:\(id)")
                 try printJSON(key)
             }
@@ -56,10 +59,12 @@ struct DataKeysCommand: ParsableCommand {
         }
 
         func run() throws {
-            try withConnection { connection, settings in
+            try withSettings { settings in
                 let masters = try settings.masterKeys()
                 var answer = Answer(rewrapped: 0, masterKeyID: masters.currentID)
-                while case let count = try connection.rewrapDataKeys(limit: batch, masters), count > 0 { answer.rewrapped += count }
+                try settings.system.withConnection { connection in
+                    while case let count = try connection.rewrapDataKeys(limit: batch, masters), count > 0 { answer.rewrapped += count }
+                }
                 try printJSON(answer)
             }
         }

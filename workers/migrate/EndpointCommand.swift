@@ -32,10 +32,9 @@ struct EndpointCommand: ParsableCommand {
 
         func run() throws {
             let change = try change()
-            try withConnection { connection, settings in
-                let projectID = try connection.requireProject(slug: project)
-                let endpoint = try connection.setEndpoint(slug, of: projectID, to: change, sealing: try settings.sealing())
-                Invalidation(settings).publish("project:\(projectID)")
+            try withProject(project) { connection, settings in
+                let endpoint = try connection.setEndpoint(slug, to: change, sealing: try settings.sealing())
+                Invalidation(settings).publish("project:\(connection.project)")
                 print(endpoint)
             }
         }

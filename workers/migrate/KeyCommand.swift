@@ -33,7 +33,7 @@ struct KeyCommand: ParsableCommand {
             let days = expiresInDays.map { Int(Date().timeIntervalSince1970) + $0 * 86_400 }
             let names = scopes.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
             let key = NewKey(name: name, scopes: names, endpoint: endpoint, expiresAt: expiresAt ?? days)
-            try withConnection { connection, _ in try printJSON(try connection.createKey(key, projectSlug: project)) }
+            try withProject(project) { connection, _ in try printJSON(try connection.createKey(key)) }
         }
     }
 
@@ -44,8 +44,10 @@ struct KeyCommand: ParsableCommand {
 
         func run() throws {
             guard let keyID = ID<APIKey>(id) else { throw ValidationError("--id is not the identifier of a key (key_…).") }
-            try withConnection { connection, settings in
-                guard let key = try connection.revokeKey(keyID) else { throw Failure("--id: There is no key \(id).") }
+            try withSettings { settings in
+                guard let project = try settings.system.withConnection({ try $0.project(of: keyID) }),
+                    let key = try settings.tenants.withConnection(of: project, { try $0.revokeKey(keyID) })
+                else { throw Failure("--id: There is no key \(id).") }
                 Invalidation(settings).publish("key:\(id)")
                 try printJSON(key)
             }
@@ -58,7 +60,7 @@ struct KeyCommand: ParsableCommand {
         @Option(help: "Slug of the project.") var project: String
 
         func run() throws {
-            try withConnection { connection, _ in try printJSON(try connection.keys(projectSlug: project)) }
+            try withProject(project) { connection, _ in try printJSON(try connection.keys()) }
         }
     }
 }

@@ -11,7 +11,9 @@ struct ProjectCommand: ParsableCommand {
         @Option(help: "The project's name for people.") var name: String?
 
         func run() throws {
-            try withConnection { connection, _ in try printJSON(try connection.setProject(slug: slug, name: name)) }
+            try withSettings { settings in
+                try printJSON(try settings.system.withConnection { try $0.setProject(slug: slug, name: name) })
+            }
         }
     }
 }

@@ -3,9 +3,9 @@ import ArgumentParser
 import Configuration
 import Crypto
 import Foundation
-import Jobs
 import OpenAI
 import Postgres
+import Tenancy
 
 /// What the commands need of the configuration.
 struct Settings {
@@ -18,12 +18,18 @@ struct Settings {
 
     var redisSocket: String? { configuration.redisSocket.isEmpty ? nil : configuration.redisSocket }
 
-    /// Migrations may take long, so the server's time limit is wide.
-    func connect() throws -> Connection {
+    /// As the owner of the tables.
+    func connectAsOwner() throws -> Connection { try Connection(url: configuration.databaseURL, options: options) }
+
+    var system: SystemDatabase { SystemDatabase(url: configuration.databaseURL, size: 1, options: options) }
+    var tenants: TenantDatabase { TenantDatabase(url: configuration.databaseURL, size: 1, options: options) }
+
+    private var options: ConnectionOptions {
         var options = ConnectionOptions()
-        options.statementTimeoutMilliseconds = 3_600_000
         options.applicationName = "migrate"
-        return try Connection(url: configuration.databaseURL, options: options)
+        // Migrations may take long, so the server's time limit is wide.
+        options.statementTimeoutMilliseconds = 3_600_000
+        return options
     }
 
     func masterKeys() throws -> MasterKeys {
@@ -31,7 +37,7 @@ struct Settings {
     }
 
     func sealing() throws -> Sealing {
-        Sealing(keys: DataKeys(database: Database(url: configuration.databaseURL, size: 1), masters: try masterKeys()))
+        Sealing(keys: DataKeys(database: system, masters: try masterKeys()))
     }
 
     /// Opens what was sealed before there were data keys.
@@ -52,11 +58,18 @@ struct Failure: Error, CustomStringConvertible {
 }
 
 extension ParsableCommand {
-    /// Runs `body` on a connection and words its errors for the command line.
-    func withConnection(_ body: (Connection, Settings) throws -> Void) throws {
+    /// Runs `body` on a connection of the project with this slug and words its errors for the command line.
+    func withProject(_ slug: String, _ body: (TenantConnection, Settings) throws -> Void) throws {
+        try withSettings { settings in
+            let project = try settings.system.withConnection { try $0.requireProject(slug: slug) }
+            try settings.tenants.withConnection(of: project) { try body($0, settings) }
+        }
+    }
+
+    /// Runs `body` and words its errors for the command line.
+    func withSettings(_ body: (Settings) throws -> Void) throws {
         do {
-            let settings = try Settings()
-            try body(try settings.connect(), settings)
+            try body(try Settings())
         } catch let error as SealingError {
             throw Failure(error.description)
         } catch let error as APIErrorConvertible {

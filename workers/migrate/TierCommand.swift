@@ -32,8 +32,8 @@ struct TierCommand: ParsableCommand {
             change.queueWaitSeconds = queueWaitS
             change.batchWidth = batchWidth
             change.priority = priority
-            try withConnection { connection, settings in
-                let tier = try connection.setTier(slug, to: change)
+            try withSettings { settings in
+                let tier = try settings.system.withConnection { try $0.setTier(slug, to: change) }
                 Invalidation(settings).publish("tiers")
                 print(tier)
             }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Catalog
 import Postgres
+import Tenancy
 
 struct Up: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -20,10 +21,14 @@ struct Up: ParsableCommand {
 
     func run() throws {
         let files = try Migrations(directory: migrations)
-        try withConnection { connection, settings in
+        try withSettings { settings in
+            let connection = try settings.connectAsOwner()
+            try DatabaseRole.check(on: connection)
             let applied = try files.apply(on: connection)
             try connection.query("SELECT create_usage_partitions(now(), \(Self.monthsAhead)::integer)")
-            let resealed = try connection.resealUpstreamKeys(from: settings.legacyEnvelope, to: settings.sealing)
+            let resealed = try settings.system.withConnection {
+                try $0.resealUpstreamKeys(from: settings.legacyEnvelope, to: settings.sealing)
+            }
             try printJSON(Answer(applied: applied, resealed: resealed))
         }
     }

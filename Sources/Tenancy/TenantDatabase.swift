@@ -1,0 +1,45 @@
+import OpenAI
+import Postgres
+
+/// The database as one project sees it: row-level security shows and takes only rows of the project that a connection is lent for.
+public struct TenantDatabase: Sendable {
+    private let pool: Database
+
+    /// - Parameter url: says where the database is. The login is `xerotier_tenant`, whatever user the URL names, so that no statement can
+    ///   step out of the role.
+    public init(url: String, size: Int, waitMilliseconds: Int = 2_000, options: ConnectionOptions = ConnectionOptions()) {
+        var options = options
+        options.user = DatabaseRole.tenant
+        pool = Database(url: url, size: size, waitMilliseconds: waitMilliseconds, options: options)
+    }
+
+    /// Lends a connection to `body`, which must not keep it, and must not wait for anything but the database.
+    public func withConnection<Value>(of project: ID<Project>, _ body: (TenantConnection) throws -> Value) throws -> Value {
+        try pool.withConnection { try body(TenantConnection($0, project)) }
+    }
+
+    /// Lends a connection inside a transaction: committed when `body` returns, rolled back when it throws.
+    public func transaction<Value>(of project: ID<Project>, _ body: (TenantConnection) throws -> Value) throws -> Value {
+        try pool.transaction { try body(TenantConnection($0, project)) }
+    }
+}
+
+/// A connection within one project. It can only be had with a project, so a tenant query without one does not compile.
+public struct TenantConnection {
+    public let project: ID<Project>
+    private let connection: Connection
+    private let setting: SessionSetting
+
+    init(_ connection: Connection, _ project: ID<Project>) {
+        self.connection = connection
+        self.project = project
+        setting = SessionSetting(name: "xerotier.project", value: project.description)
+    }
+
+    /// Queries still name the project in their text: the policies are the wall behind, and indexes start with it.
+    @discardableResult
+    public func query(_ sql: SQL) throws -> [Row] { try connection.query(sql, under: setting) }
+
+    /// Runs `body` in a transaction: committed when it returns, rolled back when it throws.
+    public func transaction<Value>(_ body: () throws -> Value) throws -> Value { try connection.transaction(body) }
+}
