@@ -47,7 +47,11 @@ public protocol CreditSource: Sendable {
     /// than `atLeast` is available. The hold is made when it is not there, and renewed for 60 s of database time.
     ///
     /// A call happens once for each `key`: the same key again answers the same grant, so a call of unknown outcome is repeated as it was.
-    /// A hold that is no longer open takes nothing: the grant is 0.
+    /// A hold that is no longer open takes nothing: the grant is 0. With a `want` of 0 nothing is moved or renewed: the answer says what is there.
+    ///
+    /// What a request took of a hold is settled with its usage row (`UsageEvent.commitRow(hold:held:)`): its cost as far as it took, the excess
+    /// from the balance as far as there is any, and the remainder is written off. The rest stays in a lease; a hold of kind `request` ends with
+    /// the settlement, and its rest goes to the balance. A hold that has ended meanwhile gives nothing: then all of the cost is excess.
     func hold(
         _ id: ID<CreditHold>, kind: CreditHoldKind, of project: ID<Project>, gateway: String, want: Int64, atLeast: Int64, key: String
     ) throws -> CreditGrant
@@ -57,28 +61,4 @@ public protocol CreditSource: Sendable {
 
     /// Ends a hold: what is not settled goes back to the balance. Twice is once.
     func release(_ id: ID<CreditHold>) throws
-}
-
-/// What one request owes. It is committed together with the request's usage row, once for each request: idempotency key `settle:<request_id>`.
-///
-/// The cost is taken from the hold as far as `held` goes, the excess from cash as far as there is any, and the remainder is booked as revenue
-/// against `write_off`. The rest, `held - cost`, stays in a lease; a hold of kind `request` ends with this, and its rest goes to the balance.
-/// A hold that has ended meanwhile gives nothing: then all of the cost is excess.
-public struct Settle: Sendable, Equatable {
-    public var requestID: String
-    public var projectID: ID<Project>
-    /// nil = nothing was held.
-    public var hold: ID<CreditHold>?
-    /// What the request took of the hold, in nano-USD.
-    public var held: Int64
-    /// In nano-USD.
-    public var cost: Int64
-
-    public init(requestID: String, projectID: ID<Project>, hold: ID<CreditHold>?, held: Int64, cost: Int64) {
-        self.requestID = requestID
-        self.projectID = projectID
-        self.hold = hold
-        self.held = held
-        self.cost = cost
-    }
 }
