@@ -19,6 +19,7 @@ public struct Configuration: Sendable, Equatable {
     public var previousEncryptionKey = ""
     /// A libpq URL or connection string. Secret.
     public var databaseURL = ""
+    /// The most connections for each of the two roles, the tenants' and the system's.
     public var databasePool = 8
     public var redisSocket = ""
     public var redisPool = 64
