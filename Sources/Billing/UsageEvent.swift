@@ -1,12 +1,8 @@
 import OpenAI
+import Server
 
 /// One accepted request, as it is charged and counted (08 §5.1).
 public struct UsageEvent: Sendable {
-    public enum Surface: String, Sendable {
-        case chat, completions, responses, embeddings, rerank, score, batch, memory, tool
-        case webSearch = "web_search"
-    }
-
     /// Chosen with the request, so that writing the row again changes nothing.
     public var id: String
     public var projectID: ID<Project>

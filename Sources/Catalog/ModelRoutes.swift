@@ -10,8 +10,8 @@ public struct ModelRoutes: Sendable {
 
     public var all: [Route] {
         [
-            Route(.get, "models", .all, .inference, list),
-            Route(.get, "models/*id", .all, .inference, retrieve),
+            Route(.get, "models", .all, .inference, meter: .none, list),
+            Route(.get, "models/*id", .all, .inference, meter: .none, retrieve),
         ]
     }
 

@@ -23,7 +23,7 @@ public struct ChatRoutes: Sendable {
     }
 
     public var all: [Route] {
-        [Route(.post, "chat/completions", .all, .inference, bodyLimit: 20 << 20, create)]
+        [Route(.post, "chat/completions", .all, .inference, meter: .usage(.chat), bodyLimit: 20 << 20, create)]
     }
 
     private func create(_ request: Request, _ context: Context) throws -> Response {

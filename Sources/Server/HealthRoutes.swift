@@ -26,8 +26,8 @@ public struct HealthRoutes: Sendable {
 
     public var all: [Route] {
         [
-            Route(.get, "healthz", .root, nil) { _, _ in healthz() },
-            Route(.get, "readyz", .root, nil) { _, _ in readyz() },
+            Route(.get, "healthz", .root, .open, meter: .none) { _, _ in healthz() },
+            Route(.get, "readyz", .root, .open, meter: .none) { _, _ in readyz() },
         ]
     }
 

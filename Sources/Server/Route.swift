@@ -18,6 +18,19 @@ public struct Families: OptionSet, Sendable {
     public static let all: Families = [.host, .project, .endpoint]
 }
 
+/// Who may call a route.
+public enum Access: Sendable, Equatable {
+    /// Everybody, without a key.
+    case open
+    /// Every good key, whatever its scopes.
+    case anyKey
+    case scope(Scope)
+
+    public static let inference = Access.scope(.inference)
+    public static let management = Access.scope(.management)
+    public static let execution = Access.scope(.execution)
+}
+
 public typealias Handler = @Sendable (Request, Context) throws -> Response
 
 /// One line of the route table.
@@ -26,21 +39,43 @@ public struct Route: Sendable {
     /// Below `v1/` (or `/` in the root family): literals, `:name` for one segment, `*name` for all that are left.
     public var path: String
     public var families: Families
-    /// nil = public, no key needed.
-    public var scope: Scope?
+    public var access: Access
+    public var meter: Meter
     /// The largest body in bytes.
     public var bodyLimit: Int
     public var handler: Handler
 
     public init(
-        _ method: Method, _ path: String, _ families: Families, _ scope: Scope?, bodyLimit: Int = 1 << 20, _ handler: @escaping Handler
+        _ method: Method, _ path: String, _ families: Families, _ access: Access, meter: Meter, bodyLimit: Int = 1 << 20,
+        _ handler: @escaping Handler
     ) {
         self.method = method
         self.path = path
         self.families = families
-        self.scope = scope
+        self.access = access
+        self.meter = meter
         self.bodyLimit = bodyLimit
         self.handler = handler
+    }
+}
+
+extension Route {
+    /// Method, path, families, access and meter, separated by tabs.
+    public var line: String {
+        let families: [(Families, String)] = [(.host, "host"), (.project, "project"), (.endpoint, "endpoint"), (.root, "root")]
+        let access =
+            switch access {
+            case .open: "open"
+            case .anyKey: "any key"
+            case .scope(let scope): scope.rawValue
+            }
+        let meter =
+            switch meter {
+            case .none: "none"
+            case .usage(let surface): "usage \(surface.rawValue)"
+            }
+        let carriers = families.filter { self.families.contains($0.0) }.map(\.1).joined(separator: ",")
+        return [method.rawValue, path, carriers, access, meter].joined(separator: "\t")
     }
 }
 

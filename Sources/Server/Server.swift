@@ -80,7 +80,7 @@ public struct Server: Sendable {
 
     /// 01 §4: key, expiry, project, scope, endpoint pin; the first failure wins.
     private func authorize(_ request: Request, _ route: Route, _ context: Context) throws {
-        guard let scope = route.scope else { return }
+        guard route.access != .open else { return }
         let principal = try authenticator.principal(bearer: try bearer(request))
         context.principalIfAny = principal
         if let segment = request.location.project, segment != principal.projectSlug, segment != principal.projectID.description {
@@ -89,7 +89,7 @@ public struct Server: Sendable {
             }
             throw APIError(.crossProjectAccess, "The API key belongs to another project.")
         }
-        guard principal.scopes.contains(scope) else {
+        if case .scope(let scope) = route.access, !principal.scopes.contains(scope) {
             throw APIError(.scopeInsufficient, "The API key lacks the scope '\(scope.rawValue)'.")
         }
         if let pin = principal.endpointPin, let endpoint = request.location.endpoint, endpoint != pin {

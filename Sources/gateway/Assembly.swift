@@ -17,6 +17,7 @@ import Tenancy
 struct Assembly {
     let services: Services
     let server: Server
+    let routes: [Route]
     let accessLog: AccessLog
     private let authenticator: KeyAuthenticator
     private let catalog: PostgresCatalog
@@ -71,8 +72,9 @@ struct Assembly {
                 catalog.flush()
             })
         accessLog = try AccessLog(path: configuration.gateway.accessLog)
+        routes = Routes(catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: system).all
         server = Server(
-            routes: Routes(catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: system).all,
+            routes: routes,
             authenticator: authenticator, services: services, accessLog: accessLog)
         Self.publish(committer, to: metrics)
         metrics.gauge("limits_alone") { limiter.isAlone ? 1 : 0 }

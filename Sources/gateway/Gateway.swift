@@ -14,6 +14,9 @@ import Threads
     @Flag(help: "Print the effective settings without secrets and exit; 78 when they are wrong.")
     var checkConfig = false
 
+    @Flag(help: "Print all routes, each with who may call it and what it is metered by, and exit.")
+    var listRoutes = false
+
     /// Shorter than the patience of supervisors, which kill what does not end (`stopwaitsecs`, `TimeoutStopSec`: 330 s).
     private static let drainTime = Duration.seconds(300)
 
@@ -28,6 +31,10 @@ import Threads
         }
         if checkConfig {
             print(configuration.listing)
+            return
+        }
+        if listRoutes {
+            for route in try Self.routes(configuration) { print(route.line) }
             return
         }
         try OpenFiles.raise(forThreads: configuration.gateway.threads)
@@ -47,5 +54,16 @@ import Threads
         let server = assembly.server
         front.run { server.handle($0) }
         assembly.shutdown()
+    }
+
+    /// Out of an assembly that touches nothing of a gateway beside it: neither its journals nor its port.
+    private static func routes(_ configuration: Configuration) throws -> [Route] {
+        let directory = FileManager.default.temporaryDirectory.appending(path: "gateway-routes-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: directory) }
+        var configuration = configuration
+        configuration.stateDirectory = directory.path
+        configuration.gateway.metricsPort = 0
+        configuration.gateway.accessLog = "-"
+        return try Assembly(configuration).routes
     }
 }

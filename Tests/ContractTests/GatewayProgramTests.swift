@@ -37,6 +37,32 @@ import Testing
         }
     }
 
+    /// Everything else needs a key.
+    private static let open = ["GET healthz", "GET readyz"]
+    /// Everything else that is called for inference is metered.
+    private static let unmetered = ["GET models", "GET models/*id"]
+
+    @Test func everyRouteSaysWhoMayCallItAndWhatItIsMeteredBy() async throws {
+        try await onThread {
+            let run = try Program.gateway.run(["--list-routes"], Self.good)
+            #expect(run.status == 0, "\(run.errors)")
+            let routes = run.output.split(separator: "\n").map {
+                $0.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
+            }
+            #expect(routes.contains(["POST", "chat/completions", "host,project,endpoint", "inference", "usage chat"]))
+            #expect(Set(routes.map { $0.prefix(3) }).count == routes.count)
+            for route in routes {
+                try #require(route.count == 5, "\(route)")
+                let (name, access, meter) = ("\(route[0]) \(route[1])", route[3], route[4])
+                #expect(["open", "any key", "inference", "management", "execution"].contains(access), "\(name)")
+                #expect((access == "open") == Self.open.contains(name), "\(name) is open to everybody, or should be")
+                #expect(meter == "none" || meter.hasPrefix("usage "), "\(name)")
+                let isFree = access != "inference" || Self.unmetered.contains(name)
+                #expect((meter == "none") == isFree, "\(name) is metered by \(meter)")
+            }
+        }
+    }
+
     @Test(arguments: ["completion.encryption_key", "database.url", "redis.socket"]) func whatIsMissingIsNamed(key: String) async throws {
         try await onThread {
             var settings = Self.good

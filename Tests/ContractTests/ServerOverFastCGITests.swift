@@ -44,8 +44,9 @@ private final class ServerBench: Sendable {
             return .json(json.bytes, headers: [("X-Echo", request.query["q"] ?? "none")])
         }
         let routes = [
-            Route(.post, "things", .all, .inference, bodyLimit: 1000, handler), Route(.get, "things", .all, .inference, handler),
-            Route(.get, "open", .root, nil, handler),
+            Route(.post, "things", .all, .inference, meter: .usage(.chat), bodyLimit: 1000, handler),
+            Route(.get, "things", .all, .inference, meter: .none, handler),
+            Route(.get, "open", .root, .open, meter: .none, handler),
         ]
         logPath = bench.path + ".log"
         let services = Services(parser: JSONParser(), metrics: Metrics(), logger: quiet, timeScale: 1)

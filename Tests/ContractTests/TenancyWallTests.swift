@@ -114,6 +114,7 @@ import Testing
         try """
         import OpenAI
         import Postgres
+        import Server
         import Tenancy
 
         func use(_ tenants: TenantDatabase, _ raw: Connection, _ project: ID<Project>) throws {
@@ -123,10 +124,11 @@ import Testing
         let root = PostgresServer.repository
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [
-            "swiftc", "-typecheck", "-swift-version", "6", "-I", "\(root)/.build/release/Modules", "-Xcc",
-            "-fmodule-map-file=\(root)/Sources/CPostgres/module.modulemap", "\(path).swift",
-        ]
+        let libraries = try FileManager.default.contentsOfDirectory(atPath: "\(root)/Sources").map { "\(root)/Sources/\($0)" }
+        let maps = (libraries + ["\(root)/.build/release/CSimdJSON.build"]).map { "\($0)/module.modulemap" }
+        process.arguments =
+            ["swiftc", "-typecheck", "-swift-version", "6", "-I", "\(root)/.build/release/Modules", "\(path).swift"]
+            + maps.filter(FileManager.default.fileExists).flatMap { ["-Xcc", "-fmodule-map-file=\($0)"] }
         try Data().write(to: URL(fileURLWithPath: "\(path).txt"))
         process.standardOutput = FileHandle.nullDevice
         process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(path).txt"))
@@ -135,6 +137,15 @@ import Testing
         let text = try String(contentsOfFile: "\(path).txt", encoding: .utf8)
         #expect((process.terminationStatus == 0) == text.isEmpty, "\(text)")
         return text
+    }
+
+    @Test(arguments: [
+        ("_ = Route(.get, \"x\", .all, .inference, meter: .none) { _, _ in .json([]) }", nil),
+        ("_ = Route(.get, \"x\", .all, .inference) { _, _ in .json([]) }", "missing argument for parameter 'meter'"),
+        ("_ = Route(.get, \"x\", .all, meter: .none) { _, _ in .json([]) }", "missing argument for parameter #4"),
+    ])
+    func aRouteWithoutScopeOrMeterDoesNotCompile(body: String, error: String?) async throws {
+        try await onThread { try Self.check(body, error) }
     }
 
     @Test(arguments: [
@@ -147,9 +158,11 @@ import Testing
         ("_ = try tenants.withConnection(of: project) { $0.project = project }", "is a 'let' constant"),
     ])
     func aTenantQueryWithoutAProjectDoesNotCompile(body: String, error: String?) async throws {
-        try await onThread {
-            let errors = try Self.errors(in: body)
-            if let error { #expect(errors.contains(error), "\(errors)") } else { #expect(errors.isEmpty, "\(errors)") }
-        }
+        try await onThread { try Self.check(body, error) }
+    }
+
+    private static func check(_ body: String, _ error: String?) throws {
+        let errors = try errors(in: body)
+        if let error { #expect(errors.contains(error), "\(errors)") } else { #expect(errors.isEmpty, "\(errors)") }
     }
 }

@@ -4,10 +4,10 @@ import Server
 
 @Suite struct RouterTests {
     private let router = Router([
-        Route(.get, "models", .all, .inference) { _, _ in .json([]) },
-        Route(.get, "models/*id", .all, .inference) { _, _ in .json([]) },
-        Route(.post, "files/:id/content", [.host, .project], .inference) { _, _ in .json([]) },
-        Route(.get, "healthz", .root, nil) { _, _ in .json([]) },
+        Route(.get, "models", .all, .inference, meter: .none) { _, _ in .json([]) },
+        Route(.get, "models/*id", .all, .inference, meter: .none) { _, _ in .json([]) },
+        Route(.post, "files/:id/content", [.host, .project], .inference, meter: .none) { _, _ in .json([]) },
+        Route(.get, "healthz", .root, .open, meter: .none) { _, _ in .json([]) },
     ])
 
     @Test(arguments: [
