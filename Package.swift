@@ -40,7 +40,7 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "OpenAI", "FastCGI", "Postgres", "Redis", "JSON", "Crypto", "Jobs", "Threads",
+                "OpenAI", "FastCGI", "HTTPClient", "Postgres", "Redis", "JSON", "Crypto", "Jobs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
@@ -50,26 +50,27 @@ let package = Package(
         // Layer 3: features; each may import those above it in this list.
         .target(name: "Accounts", dependencies: ["Server", "Tenancy", "Crypto"]),
         .target(name: "Billing", dependencies: ["Server"]),
-        .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto"]),
+        .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient"]),
         .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient"]),
 
         // Layer 4: executables.
         .executableTarget(
             name: "gateway",
             dependencies: [
-                "Configuration", "Server", "Tenancy", "Accounts", "Billing", "Catalog", "Inference",
+                "Configuration", "Server", "Tenancy", "Accounts", "Billing", "Catalog", "Inference", "HTTPClient",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
             name: "migrate",
             dependencies: [
-                "Configuration", "Postgres", "Redis", "Tenancy", "Accounts", "Catalog",
+                "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Accounts", "Catalog",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "workers/migrate"),
 
         .testTarget(name: "OpenAITests", dependencies: ["OpenAI"]),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
+        .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "ServerTests", dependencies: ["Server"]),
         .testTarget(name: "BillingTests", dependencies: ["Billing"]),

@@ -1,5 +1,6 @@
 #pragma once
 #include <curl/curl.h>
+#include <idn2.h>
 #include <openssl/ssl.h>
 // Swift's own Glibc module leaves it out.
 #include <sys/eventfd.h>
@@ -34,6 +35,12 @@ static inline int curl_shim_multi_result(CURLM *handle, CURLcode *result) {
     if (message == NULL || message->msg != CURLMSG_DONE) return 0;
     *result = message->data.result;
     return 1;
+}
+
+static inline curl_off_t curl_shim_received_bytes(CURL *handle) {
+    curl_off_t bytes = 0;
+    curl_easy_getinfo(handle, CURLINFO_SIZE_DOWNLOAD_T, &bytes);
+    return bytes;
 }
 
 typedef CURLcode (*curl_shim_tls_function)(CURL *handle, void *tls, void *context);

@@ -1,3 +1,4 @@
+import HTTPClient
 import OpenAI
 
 /// The limits and prices of a service tier (04 §6, 06 §4). nil = unlimited.
@@ -62,14 +63,9 @@ public struct UpstreamSettings: Sendable, Equatable {
 }
 
 extension UpstreamSettings {
-    private static let ownHeaders: Set<String> = [
-        "host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade", "cookie", "x-request-id", "expect",
-    ]
-
-    /// Headers an endpoint may not set (02 §9): they are the connection's, ours or a proxy's.
+    /// Headers an endpoint may not set: they are the connection's or a proxy's, or ours.
     public static func isOwnHeader(_ name: String) -> Bool {
-        let name = name.lowercased()
-        return ownHeaders.contains(name) || name.hasPrefix("proxy-") || name.hasPrefix("x-forwarded-")
+        OutboundHeaders.isForbidden(name) || ["content-type", "x-request-id"].contains(name.lowercased())
     }
 }
 

@@ -1,5 +1,7 @@
 import Foundation
+import HTTPClient
 import OpenAI
+import Server
 
 /// What shall be set on an endpoint; nil = as it is, or the default on a new one.
 public struct EndpointChange: Sendable {
@@ -26,9 +28,9 @@ public struct EndpointChange: Sendable {
 extension EndpointChange {
     /// Checks what can be checked without the database.
     /// - Throws: `APIError` 400 that names the field.
-    func check() throws {
+    func check(_ outbound: OutboundGuard) throws {
         guard urls.count <= 16 else { throw APIError.invalid("upstream.urls", "An upstream has at most 16 URLs.") }
-        try urls.forEach(Self.check(url:))
+        try urls.forEach { try Self.check(url: $0, outbound) }
         try Self.check("upstream.timeout_ms", timeoutMilliseconds, in: 1...3_600_000)
         try Self.check("upstream.max_concurrent", maxConcurrent, in: 1...1_000_000)
         try Self.check("context_length", contextLength, in: 1...100_000_000)
@@ -81,10 +83,17 @@ extension EndpointChange {
         }
     }
 
-    private static func check(url text: String) throws {
-        guard let url = URLComponents(string: text), url.scheme == "https" || url.scheme == "http", let host = url.host, !host.isEmpty,
-            url.user == nil, url.password == nil, url.query == nil, url.fragment == nil
-        else { throw APIError.invalid("upstream.url", "'\(text)' is not an http or https URL without user, query and fragment.") }
+    /// A host that nobody knows yet may come to be known; each connection is checked again.
+    private static func check(url text: String, _ outbound: OutboundGuard) throws {
+        guard !text.contains("?"), !text.contains("#") else {
+            throw APIError.invalid("upstream.url", "The URL of an upstream has no query and no fragment.")
+        }
+        do throws(OutboundRefusal) {
+            _ = try outbound.vet(try outbound.check(text), within: .seconds(2))
+        } catch {
+            if case .unreachable = error { return }
+            throw error.apiError(param: "upstream.url")
+        }
     }
 
     private static func check(_ param: String, _ value: Int?, in range: ClosedRange<Int>) throws {

@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import HTTPClient
 import OpenAI
 import Postgres
 import Server
@@ -10,8 +11,8 @@ extension TenantConnection {
     ///
     /// - Returns: the stored row as JSON, without the upstream's key.
     /// - Throws: `APIError` for what the change lacks or must not have.
-    public func setEndpoint(_ slug: String, to change: EndpointChange, sealing: Sealing) throws -> String {
-        try change.check()
+    public func setEndpoint(_ slug: String, to change: EndpointChange, sealing: Sealing, outbound: OutboundGuard) throws -> String {
+        try change.check(outbound)
         // Before the transaction: the key is asked for, and perhaps made, on another connection.
         let sealer = try change.upstreamKey.map { _ in try sealing.sealer(of: project.description) }
         return try transaction {

@@ -26,6 +26,14 @@ public struct Configuration: Sendable, Equatable {
     public var gateway = Gateway()
     /// `host:port` of upstreams the operator allows although they are private or plain http.
     public var egressAllowHosts: [String] = []
+    /// Whether tenants' URLs may be plain http.
+    public var egressAllowHTTP = false
+    /// Ports of tenants' URLs beside 443, 80 and 8443.
+    public var egressPorts: [Int] = []
+    /// Ranges of addresses that tenants' URLs may lead to although they are not public.
+    public var egressAllowCIDRs: [String] = []
+    /// Names and addresses of this deployment, which tenants' URLs may not lead to.
+    public var egressOwnHosts: [String] = []
     public var timeScale = 1.0
     public var logLevel = "info"
 

@@ -33,15 +33,13 @@ struct Setting: Sendable {
         integer("gateway.number", \.gateway.number, 0...63),
         integer("gateway.metrics_port", \.gateway.metricsPort, 0...65_000),
         string("gateway.access_log", \.gateway.accessLog),
-        Setting(
-            key: "egress.allow_hosts", isSecret: false,
-            apply: { text, configuration in
-                let hosts = text.split(separator: ",").map { $0.filter { $0 != " " } }
-                for host in hosts where host.wholeMatch(of: /(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}/) == nil {
-                    throw ConfigurationError("egress.allow_hosts: '\(host)' is not host:port")
-                }
-                configuration.egressAllowHosts = hosts
-            }, read: { $0.egressAllowHosts.joined(separator: ",") }),
+        list("egress.allow_hosts", \.egressAllowHosts, of: "host:port") {
+            $0.wholeMatch(of: /(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}/) == nil ? nil : $0
+        },
+        choice("egress.allow_http", \.egressAllowHTTP, ["true": true, "false": false, "1": true, "0": false]),
+        list("egress.ports", \.egressPorts, of: "a port") { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } },
+        list("egress.allow_cidrs", \.egressAllowCIDRs, of: "a range such as 10.0.0.0/8") { isRange($0) ? $0 : nil },
+        list("egress.own_hosts", \.egressOwnHosts, of: "a host") { $0.wholeMatch(of: /[0-9a-zA-Z.:-]+/) == nil ? nil : $0 },
         Setting(
             key: "time.scale", isSecret: false,
             apply: { text, configuration in
@@ -62,6 +60,44 @@ struct Setting: Sendable {
                 if text.isEmpty { throw ConfigurationError("\(key): must not be empty") }
                 configuration[keyPath: path] = text
             }, read: { $0[keyPath: path] })
+    }
+
+    /// Values between commas.
+    private static func list<Value: Sendable>(
+        _ key: String, _ path: Path<[Value]>, of kind: String, _ read: @escaping @Sendable (String) -> Value?
+    ) -> Setting {
+        Setting(
+            key: key, isSecret: false,
+            apply: { text, configuration in
+                configuration[keyPath: path] = try text.split(separator: ",").map { part in
+                    let item = part.filter { $0 != " " }
+                    guard let value = read(item) else { throw ConfigurationError("\(key): '\(item)' is not \(kind)") }
+                    return value
+                }
+            }, read: { $0[keyPath: path].map { "\($0)" }.joined(separator: ",") })
+    }
+
+    /// An address, perhaps with a number of bits.
+    private static func isRange(_ text: String) -> Bool {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        var address = [UInt8](repeating: 0, count: 16)
+        let isSix = parts[0].contains(":")
+        guard inet_pton(isSix ? AF_INET6 : AF_INET, parts[0], &address) == 1 else { return false }
+        return parts.count == 1 || parts[1].wholeMatch(of: /[0-9]{1,3}/) != nil && Int(parts[1]).map { $0 <= (isSix ? 128 : 32) } == true
+    }
+
+    private static func choice<Value: Equatable & Sendable>(_ key: String, _ path: Path<Value>, _ values: KeyValuePairs<String, Value>)
+        -> Setting
+    {
+        let values = Array(values)
+        return Setting(
+            key: key, isSecret: false,
+            apply: { text, configuration in
+                guard let value = values.first(where: { $0.key == text })?.value else {
+                    throw ConfigurationError("\(key): must be one of \(values.map(\.key).joined(separator: ", "))")
+                }
+                configuration[keyPath: path] = value
+            }, read: { configuration in "\(configuration[keyPath: path])" })
     }
 
     private static func key32(_ key: String, _ path: Path<String>) -> Setting {

@@ -10,6 +10,7 @@ final class CurlHandle {
     private let multi: UnsafeMutableRawPointer
     private let settings: HTTPClientSettings
     private var headers: HTTPHeaders?
+    private var pin: HTTPPin?
     /// The extra header's node stands before the shared list.
     private let extraHeader = UnsafeMutablePointer<curl_slist>.allocate(capacity: 1)
     private var requestBody = ByteStore()
@@ -29,6 +30,8 @@ final class CurlHandle {
     fileprivate var headIsComplete = false
     fileprivate var isBlocked = false
     fileprivate var isOversized = false
+    fileprivate var isTooLarge = false
+    private var bodyBytes = 0
     private var hasGivenHead = false
     private var hasGivenBody = false
     /// After the last event was given.
@@ -78,16 +81,22 @@ final class CurlHandle {
         curl_shim_set_string(easy, CURLOPT_CAPATH, nil)
         curl_shim_set_tls_function(easy, useSharedAuthorities)
         curl_shim_set_pointer(easy, CURLOPT_SSL_CTX_DATA, context)
+        if settings.decompresses { curl_shim_set_string(easy, CURLOPT_ACCEPT_ENCODING, "") }
         curl_shim_set_socket_function(easy, openGuardedSocket)
         curl_shim_set_pointer(easy, CURLOPT_OPENSOCKETDATA, context)
     }
 
-    func begin(_ request: HTTPRequest) {
+    func begin(_ request: HTTPRequest, pin: HTTPPin?) {
         body.removeAll()
         headerLines.removeAll(keepingCapacity: true)
         (status, headIsComplete, isBlocked, isOversized) = (0, false, false, false)
         (hasGivenHead, hasGivenBody, isEnded, hasBegun, result) = (false, false, false, false, nil)
 
+        (isTooLarge, bodyBytes) = (false, 0)
+        if pin !== self.pin {
+            self.pin = pin
+            curl_shim_set_list(easy, CURLOPT_RESOLVE, pin?.list)
+        }
         curl_shim_set_string(easy, CURLOPT_URL, request.url)
         setHeaders(request)
         setBody(request)
@@ -194,6 +203,7 @@ final class CurlHandle {
             switch code {
             case _ where isBlocked: .blocked
             case _ where isOversized: .malformed
+            case _ where isTooLarge: .tooLarge
             case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_OPERATION_TIMEDOUT: .cannotConnect
             case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE: .untrusted
             case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_SEND_ERROR, CURLE_RECV_ERROR: .lost
@@ -216,6 +226,16 @@ final class CurlHandle {
         isOversized = headerLines.count > 64 * 1024
         return !isOversized
     }
+
+    /// False ends the transfer. Counted here and not by the reader: a few compressed bytes can become very many before he sees the first.
+    fileprivate func receiveBodyBytes(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bodyBytes += bytes.count
+        isTooLarge = bodyBytes > settings.maximumBody ?? .max
+        if !isTooLarge { body.append(bytes) }
+        return !isTooLarge
+    }
+
+    var receivedBytes: Int { Int(curl_shim_received_bytes(easy)) }
 
     fileprivate func useAuthorities(of tls: OpaquePointer) { settings.authorities.use(in: tls) }
 
@@ -252,8 +272,7 @@ private func setTimer(multi: UnsafeMutableRawPointer?, milliseconds: Int, contex
 
 private func receiveBody(bytes: UnsafeMutablePointer<CChar>?, size: Int, count: Int, context: UnsafeMutableRawPointer?) -> Int {
     guard let context else { return 0 }
-    handle(context).body.append(UnsafeRawBufferPointer(start: bytes, count: size * count))
-    return size * count
+    return handle(context).receiveBodyBytes(UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
 }
 
 private func receiveHeader(bytes: UnsafeMutablePointer<CChar>?, size: Int, count: Int, context: UnsafeMutableRawPointer?) -> Int {

@@ -15,10 +15,12 @@ public final class HTTPClient: Sendable {
     public init(_ settings: HTTPClientSettings = HTTPClientSettings()) { self.settings = settings }
 
     /// Starts a request. It never fails by itself: a failure is the transfer's first event.
-    /// - Parameter extraDescriptor: watched while the transfer waits; readable ends the wait.
-    public func start(_ request: HTTPRequest, extraDescriptor: Int32? = nil) -> HTTPTransfer {
+    /// - Parameters:
+    ///   - pin: where a new connection may go; nil = curl looks the host up.
+    ///   - extraDescriptor: watched while the transfer waits; readable ends the wait.
+    public func start(_ request: HTTPRequest, pin: HTTPPin? = nil, extraDescriptor: Int32? = nil) -> HTTPTransfer {
         let handle = idle.withLock { $0.popLast() }?.handle ?? CurlHandle(settings)
-        handle.begin(request)
+        handle.begin(request, pin: pin)
         return HTTPTransfer(handle, of: self, extraDescriptor: extraDescriptor)
     }
 
@@ -39,6 +41,10 @@ public struct HTTPClientSettings: Sendable {
     public var authorities = CertificateAuthorities.system
     /// Asked for each address before a socket to it is opened.
     public var isAllowed: @Sendable (IPAddress) -> Bool = { _ in true }
+    /// Asks for compressed answers, and gives their bodies plain.
+    public var decompresses = false
+    /// The most plain bytes of a body; more is `tooLarge`. nil = the reader decides.
+    public var maximumBody: Int?
 
     public init() {}
 }

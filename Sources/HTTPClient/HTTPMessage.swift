@@ -60,6 +60,8 @@ public struct HTTPFailure: Error, Sendable, Equatable {
         case lost
         /// The answer is not HTTP as we read it.
         case malformed
+        /// The body is larger than `maximumBody`.
+        case tooLarge
         case other
     }
 

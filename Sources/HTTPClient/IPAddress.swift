@@ -1,7 +1,7 @@
 import Glibc
 
 /// An IPv4 or IPv6 address.
-public struct IPAddress: Sendable, Equatable {
+public struct IPAddress: Sendable, Hashable {
     /// 4 or 16 bytes.
     public let bytes: [UInt8]
 
@@ -35,54 +35,53 @@ public struct IPAddress: Sendable, Equatable {
         }
     }
 
-    /// False for loopback, private, link-local, documentation, multicast and reserved ranges, also when wrapped in IPv6.
+    /// False for loopback, private, link-local, documentation, multicast and reserved ranges, also when wrapped in IPv6 (02 §9).
     public var isPublic: Bool {
-        bytes.count == 4 ? !Self.closedV4.contains { contains($0) } : isPublicV6
+        if let unwrapped { return unwrapped.isPublic }
+        return !(bytes.count == 4 ? Self.closedV4 : Self.closedV6).contains { $0.contains(self) }
     }
 
-    private var isPublicV6: Bool {
-        if let wrapped { return wrapped.isPublic }
-        return !Self.closedV6.contains { contains($0) }
-    }
-
-    /// The IPv4 address inside a v4-mapped, NAT64, 6to4 or Teredo address.
-    private var wrapped: IPAddress? {
-        switch true {
-        case contains(Self.mapped), contains(Self.nat64): IPAddress(bytes: Array(bytes[12...]))
-        case contains(Self.sixToFour): IPAddress(bytes: Array(bytes[2..<6]))
-        case contains(Self.teredo): IPAddress(bytes: bytes[12...].map { ~$0 })
+    /// The IPv4 address inside a v4-mapped, v4-compatible, NAT64, 6to4 or Teredo address.
+    public var unwrapped: IPAddress? {
+        guard bytes.count == 16, bytes != Self.unspecified, bytes != Self.loopback else { return nil }
+        return switch true {
+        case Self.mapped.contains(self), Self.compatible.contains(self), Self.nat64.contains(self): IPAddress(bytes: Array(bytes[12...]))
+        case Self.sixToFour.contains(self): IPAddress(bytes: Array(bytes[2..<6]))
+        case Self.teredo.contains(self): IPAddress(bytes: bytes[12...].map { ~$0 })
         default: nil
         }
     }
 
-    private struct Range: Sendable {
-        let prefix: [UInt8]
-        let bits: Int
-        init(_ text: String, _ bits: Int) {
-            prefix = IPAddress(text)?.bytes ?? []
-            self.bits = bits
-        }
-    }
+    private static let unspecified = [UInt8](repeating: 0, count: 16)
+    private static let loopback = [UInt8](repeating: 0, count: 15) + [1]
 
-    private func contains(_ range: Range) -> Bool {
-        guard range.prefix.count == bytes.count else { return false }
-        let whole = range.bits / 8
-        let rest = range.bits % 8
-        guard bytes[..<whole] == range.prefix[..<whole] else { return false }
-        return rest == 0 || bytes[whole] >> (8 - rest) == range.prefix[whole] >> (8 - rest)
-    }
+    private static let closedV4 = ranges(
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+        "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4")
+    /// Beyond the specification's list: local NAT64, site-local, ORCHID, SRv6 and the newer documentation range.
+    private static let closedV6 = ranges(
+        "::/128", "::1/128", "fc00::/7", "fe80::/10", "ff00::/8", "2001:db8::/32", "100::/64", "64:ff9b:1::/48", "fec0::/10",
+        "2001:10::/28",
+        "2001:20::/28", "5f00::/16", "3fff::/20")
+    private static let mapped = range("::ffff:0:0/96")
+    private static let compatible = range("::/96")
+    private static let nat64 = range("64:ff9b::/96")
+    private static let sixToFour = range("2002::/16")
+    private static let teredo = range("2001::/32")
 
-    private static let closedV4 = [
-        Range("0.0.0.0", 8), Range("10.0.0.0", 8), Range("100.64.0.0", 10), Range("127.0.0.0", 8), Range("169.254.0.0", 16),
-        Range("172.16.0.0", 12), Range("192.0.0.0", 24), Range("192.0.2.0", 24), Range("192.88.99.0", 24), Range("192.168.0.0", 16),
-        Range("198.18.0.0", 15), Range("198.51.100.0", 24), Range("203.0.113.0", 24), Range("224.0.0.0", 4), Range("240.0.0.0", 4),
-    ]
-    private static let closedV6 = [
-        Range("::", 128), Range("::1", 128), Range("fc00::", 7), Range("fe80::", 10), Range("ff00::", 8), Range("2001:db8::", 32),
-        Range("100::", 64),
-    ]
-    private static let mapped = Range("::ffff:0:0", 96)
-    private static let nat64 = Range("64:ff9b::", 96)
-    private static let sixToFour = Range("2002::", 16)
-    private static let teredo = Range("2001::", 32)
+    private static func ranges(_ texts: String...) -> [IPRange] { texts.map(range) }
+
+    private static func range(_ text: String) -> IPRange {
+        guard let range = IPRange(text) else { preconditionFailure("\(text) is no range") }
+        return range
+    }
+}
+
+extension IPAddress {
+    /// Its usual text; see inet_ntop(3).
+    public var text: String {
+        var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        inet_ntop(bytes.count == 4 ? AF_INET : AF_INET6, bytes, &buffer, socklen_t(buffer.count))
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
 }

@@ -5,8 +5,8 @@ import Synchronization
 
 /// What the operator says about calling model servers.
 public struct HTTPUpstreamSettings: Sendable {
-    /// `host:port` of addresses that may be called over http or though they are private.
-    public var allowedHosts: Set<String> = []
+    /// Decides which URLs may be called.
+    public var outbound = OutboundGuard()
     /// Multiplies every wait of ours.
     public var timeScale: Double = 1
     public var userAgent = "xerotier"
@@ -42,14 +42,14 @@ public final class HTTPUpstream: Upstream {
         gate = UpstreamGate(places: places, depth: 4 * max(places, endpoint.upstream.maxConcurrent))
         targets = upstream.urls.map { url in
             UpstreamTarget(
-                url, healthPath: upstream.healthPath, allowedHosts: settings.allowedHosts, maxIdle: places,
+                url, healthPath: upstream.healthPath, outbound: settings.outbound, maxIdle: places,
                 connectTimeout: settings.connectTimeout * settings.timeScale)
         }
         let own = Self.headerLines(of: upstream, userAgent: settings.userAgent)
         headers = HTTPHeaders(own + ["Content-Type: application/json"])
         probeHeaders = HTTPHeaders(own)
-        for target in targets where target.base == nil {
-            settings.log("egress_blocked: \(workerID) may not call \(target.authority): put it on egress.allow_hosts or use https")
+        for refusal in targets.compactMap(\.refusal) {
+            settings.log("egress_blocked: \(workerID) has a URL that may not be called (\(refusal)): see egress.allow_hosts")
         }
         health.watch(self)
     }
@@ -71,7 +71,7 @@ public final class HTTPUpstream: Upstream {
         let message = HTTPRequest(
             .post, (target.base ?? "") + request.path, headers: headers, extraHeader: "X-Request-ID: \(request.requestID)",
             body: request.body)
-        return target.client.start(message, extraDescriptor: request.clientDescriptor)
+        return target.start(message, extraDescriptor: request.clientDescriptor)
     }
 
     func startProbes() -> [UpstreamProbe] { targets.filter { $0.base != nil }.map { UpstreamProbe($0, headers: probeHeaders) } }

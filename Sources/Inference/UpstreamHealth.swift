@@ -91,7 +91,7 @@ final class UpstreamProbe {
 
     init(_ target: UpstreamTarget, headers: HTTPHeaders) {
         self.target = target
-        transfer = target.client.start(HTTPRequest(.get, target.healthURL, headers: headers))
+        transfer = target.start(HTTPRequest(.get, target.healthURL, headers: headers))
     }
 
     /// Goes on without waiting; true after the end.

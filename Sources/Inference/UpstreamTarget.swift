@@ -1,39 +1,51 @@
-import Foundation
 import HTTPClient
 import Synchronization
 import Threads
 
 /// One base URL of an endpoint: its connections, its state of health, and whether we may go there at all.
 final class UpstreamTarget: Sendable {
-    /// With `/v1` and the slash after it; nil when the operator does not allow the address or it is no URL.
+    /// With `/v1` and the slash after it; nil when the outbound guard refuses the URL.
     let base: String?
+    /// Why it is refused, for logs.
+    let refusal: OutboundRefusal?
     let healthURL: String
-    let authority: String
     let host: String
-    let client: HTTPClient
     let inFlight = Atomic(0)
+    private let client: HTTPClient
+    private let pinned: PinnedHost?
     private let health = Lock(UpstreamHealthState())
 
-    /// https may go to any public address; everything else only where the operator allows host and port.
-    init(_ url: String, healthPath: String, allowedHosts: Set<String>, maxIdle: Int, connectTimeout: Duration) {
-        let parts = URLComponents(string: url)
-        let scheme = parts?.scheme?.lowercased() ?? ""
-        host = parts?.host ?? ""
-        authority = "\(host.lowercased()):\(parts?.port ?? (scheme == "https" ? 443 : 80))"
-        let isListed = allowedHosts.contains(authority)
-        var path = parts?.path ?? ""
-        while path.hasSuffix("/") { path.removeLast() }
-        if !path.hasSuffix("/v1") { path += "/v1" }
-        let written = host.contains(":") && !host.hasPrefix("[") ? "[\(host)]" : host
-        let origin = "\(scheme)://\(written)" + (parts?.port.map { ":\($0)" } ?? "")
-        let isWellFormed = !host.isEmpty && parts?.user == nil && ["http", "https"].contains(scheme)
-        base = isWellFormed && (scheme == "https" || isListed) ? "\(origin)\(path)/" : nil
-        healthURL = origin + (healthPath.hasPrefix("/") ? healthPath : "/" + healthPath)
+    init(_ text: String, healthPath: String, outbound: OutboundGuard, maxIdle: Int, connectTimeout: Duration) {
         var settings = HTTPClientSettings()
         settings.maxIdle = maxIdle
         settings.connectTimeout = connectTimeout
-        settings.isAllowed = { address in isListed || address.isPublic }
+        do throws(OutboundRefusal) {
+            let url = try outbound.check(text)
+            var path = url.target
+            while path.hasSuffix("/") { path.removeLast() }
+            if !path.hasSuffix("/v1") { path += "/v1" }
+            base = "\(url.origin)\(path)/"
+            healthURL = url.origin + (healthPath.hasPrefix("/") ? healthPath : "/" + healthPath)
+            host = url.host
+            refusal = nil
+            pinned = PinnedHost(url, outbound, limit: connectTimeout)
+            let isListed = outbound.isListed(url)
+            settings.isAllowed = { isListed || outbound.permits($0) }
+        } catch {
+            (base, healthURL, host, refusal, pinned) = (nil, "", "", error, nil)
+            settings.isAllowed = { _ in false }
+        }
         client = HTTPClient(settings)
+    }
+
+    /// Calls it, at an address that the guard has vetted.
+    func start(_ request: HTTPRequest, extraDescriptor: Int32? = nil) -> HTTPTransfer {
+        do throws(OutboundRefusal) {
+            return client.start(request, pin: try pinned?.pin(), extraDescriptor: extraDescriptor)
+        } catch {
+            if case .unreachable(let kind) = error { return HTTPTransfer(refused: HTTPFailure(kind, "the host has no address")) }
+            return HTTPTransfer(refused: HTTPFailure(.blocked, "\(error)"))
+        }
     }
 
     var isHealthy: Bool { health.withLock { $0.isIn } }

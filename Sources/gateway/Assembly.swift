@@ -45,7 +45,10 @@ struct Assembly {
             redis: redis, gateways: configuration.gateway.processes, timeScale: configuration.timeScale, logger: logger)
         let health = UpstreamHealth(timeScale: configuration.timeScale)
         var upstreamSettings = HTTPUpstreamSettings()
-        upstreamSettings.allowedHosts = Set(configuration.egressAllowHosts)
+        upstreamSettings.outbound = OutboundGuard(
+            allowHTTP: configuration.egressAllowHTTP, ports: configuration.egressPorts,
+            allowRanges: configuration.egressAllowCIDRs.compactMap(IPRange.init), allowHosts: configuration.egressAllowHosts,
+            ownHosts: configuration.egressOwnHosts)
         upstreamSettings.timeScale = configuration.timeScale
         upstreamSettings.log = { [logger] in logger.warning("\($0)") }
         // An upstream's places are shared out evenly, at least one to each process: all together stay within `max_concurrent` as long as it is

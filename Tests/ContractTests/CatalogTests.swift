@@ -2,6 +2,7 @@ import Accounts
 import Catalog
 import Crypto
 import Foundation
+import HTTPClient
 import OpenAI
 import Postgres
 import Tenancy
@@ -20,6 +21,7 @@ struct PostgresCatalogTests {
             let sealing = try Self.sealing(SealingTests.first, database)
             let acme = try database.makeProject("acme")
             let project = acme.id
+            let outbound = OutboundGuard(allowHosts: ["127.0.0.1:8180"])
             var change = EndpointChange()
             change.tier = "gpu_nvidia_dedicated"
             change.model = "smol/LM-135M"
@@ -31,7 +33,7 @@ struct PostgresCatalogTests {
             change.defaults = EndpointDefaults()
             change.defaults?.temperature = 0.7
             change.contextLength = 2_048
-            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing) }
+            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing, outbound: outbound) }
             let catalog = PostgresCatalog(database: database.tenants(), sealing: sealing, logger: quiet)
             let endpoint = try #require(catalog.catalog(of: project).endpoints.first)
             #expect(endpoint.slug == "chatty" && endpoint.status == .active && endpoint.generation == 1)
@@ -42,9 +44,9 @@ struct PostgresCatalogTests {
             #expect(try connection.query("SELECT 1 FROM endpoints WHERE position('sk-secret'::bytea IN upstream_api_key) > 0").isEmpty)
 
             // The same again changes nothing; a change counts, and is seen after the message.
-            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing) }
+            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing, outbound: outbound) }
             change.status = .inactive
-            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing) }
+            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing, outbound: outbound) }
             catalog.invalidate(message: "project:\(project)")
             #expect(try catalog.catalog(of: project).endpoints.first?.status == .inactive)
             #expect(try catalog.catalog(of: project).endpoints.first?.generation == 2)
@@ -70,10 +72,10 @@ struct PostgresCatalogTests {
             change.model = "m"
             change.urls = ["https://a.example"]
             let sealing = try Self.sealing(SealingTests.first, database)
-            _ = try acme.withConnection { try $0.setEndpoint("plain", to: change, sealing: sealing) }
+            _ = try acme.withConnection { try $0.setEndpoint("plain", to: change, sealing: sealing, outbound: OutboundGuard()) }
             change.upstreamKey = "k"
             let other = try Self.sealing(SealingTests.second, database)
-            _ = try acme.withConnection { try $0.setEndpoint("keyed", to: change, sealing: other) }
+            _ = try acme.withConnection { try $0.setEndpoint("keyed", to: change, sealing: other, outbound: OutboundGuard()) }
             let catalog = PostgresCatalog(database: database.tenants(), sealing: sealing, logger: quiet)
             let endpoints = try catalog.catalog(of: project).endpoints
             #expect(endpoints.first { $0.slug == "plain" }?.status == .active)

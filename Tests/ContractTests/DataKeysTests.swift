@@ -2,6 +2,7 @@ import Accounts
 import Catalog
 import Crypto
 import Foundation
+import HTTPClient
 import OpenAI
 import Postgres
 import Tenancy
@@ -56,6 +57,25 @@ struct DataKeysTests {
             // A row copied to the other project does not unwrap there.
             try connection.query("UPDATE data_keys SET project_id = \(bench.b)")
             #expect(throws: SealingError.cannotOpen) { try bench.open(sealed, by: bench.sealing(), for: bench.b) }
+        }
+    }
+
+    @Test func tenantsGetNothingOfTheDataKeys() async throws {
+        try await onThread {
+            let bench = try Bench()
+            _ = try bench.seal("x", by: bench.sealing(), for: bench.a)
+            let statements: [SQL] = [
+                "SELECT 1 FROM data_keys", "SELECT id FROM data_keys WHERE project_id = \(bench.a)",
+                "UPDATE data_keys SET retired_at = now()",
+                "DELETE FROM data_keys", "INSERT INTO data_keys (id, project_id, master_key_id) VALUES ('x', \(bench.a), 'x')",
+            ]
+            for statement in statements {
+                let state = TenancyTests.sqlState { try bench.database.tenants().withConnection(of: bench.a) { try $0.query(statement) } }
+                #expect(state == "42501", "\(statement.text)")
+            }
+            // Should somebody grant it one day, row-level security still shows nothing.
+            try bench.database.connect().execute("GRANT SELECT ON data_keys TO xerotier_tenant")
+            #expect(try bench.database.tenants().withConnection(of: bench.a) { try $0.query("SELECT 1 FROM data_keys") }.isEmpty)
         }
     }
 
@@ -207,7 +227,7 @@ struct DataKeysTests {
             change.model = "m"
             change.urls = ["https://a.example"]
             _ = try bench.database.tenants().withConnection(of: bench.a) {
-                try $0.setEndpoint("talk", to: change, sealing: bench.sealing())
+                try $0.setEndpoint("talk", to: change, sealing: bench.sealing(), outbound: OutboundGuard())
             }
             let legacy = try LegacyEnvelope(masterKey: Self.first)
             let stored = try legacy.seal(project: bench.a.description, kind: upstreamKeyKind, Array("sk-old".utf8))
@@ -238,7 +258,7 @@ struct DataKeysTests {
             for slug in ["one", "two"] {
                 change.upstreamKey = "sk-\(slug)"
                 _ = try bench.database.tenants().withConnection(of: bench.a) {
-                    try $0.setEndpoint(slug, to: change, sealing: bench.sealing())
+                    try $0.setEndpoint(slug, to: change, sealing: bench.sealing(), outbound: OutboundGuard())
                 }
             }
             try connection.query(

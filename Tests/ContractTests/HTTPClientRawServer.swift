@@ -83,9 +83,10 @@ final class RawConnection {
         return nil
     }
 
-    @discardableResult func send(_ text: String) -> Bool {
-        var text = text
-        return text.withUTF8 { bytes in
+    @discardableResult func send(_ text: String) -> Bool { send(Array(text.utf8)) }
+
+    @discardableResult func send(_ bytes: [UInt8]) -> Bool {
+        bytes.withUnsafeBufferPointer { bytes in
             var sent = 0
             while sent < bytes.count {
                 let count = Glibc.send(descriptor, bytes.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))

@@ -30,11 +30,11 @@ import Testing
 
         init(
             _ servers: [RawServer], places: Int = 1000, timeout: Int = 30_000, allow: Bool = true, urls: [String]? = nil,
-            interval: Duration = .seconds(3600)
+            outbound: OutboundGuard? = nil, interval: Duration = .seconds(3600)
         ) {
             health = UpstreamHealth(interval: interval)
             var settings = HTTPUpstreamSettings()
-            if allow { settings.allowedHosts = Set(servers.map(\.authority)) }
+            settings.outbound = outbound ?? OutboundGuard(allowHosts: allow ? servers.map(\.authority) : [])
             settings.connectTimeout = .seconds(1)
             upstream = HTTPUpstream(
                 HTTPUpstreamTests.endpoint(urls ?? servers.map { $0.origin + "/v1" }, timeout: timeout), places: places, settings: settings,
@@ -346,6 +346,29 @@ import Testing
             let secure = Rig([server], allow: false, urls: ["https://localhost:\(server.port)/v1"])
             #expect(Self.collect(secure.send()).error?.code == .upstreamError)
             #expect(server.connections.load(ordering: .relaxed) == 0)
+        }
+    }
+
+    @Test func aHostIsCalledAtItsVettedAddressesAndNotAtAllWithAPrivateOneAmongThem() async throws {
+        try await onThread {
+            let server = try Self.server(Self.stream)
+            // Nobody but this resolver knows the name, so what connects was pinned.
+            for (addresses, finishes) in [
+                (["127.0.0.1"], true), (["127.0.0.1", "10.0.0.1"], false), (["127.0.0.1", "fd00::1"], false), ([], false),
+            ] {
+                let outbound = OutboundGuard(
+                    allowHTTP: true, ports: [server.port], allowRanges: [try #require(IPRange("127.0.0.0/8"))],
+                    resolve: { _, _ in addresses.compactMap { IPAddress($0) } })
+                let before = server.connections.load(ordering: .relaxed)
+                let rig = Rig([server], urls: ["http://models.example:\(server.port)/v1"], outbound: outbound)
+                let outcome = Self.collect(rig.send())
+                #expect(outcome.finished == finishes, "\(addresses)")
+                #expect((server.connections.load(ordering: .relaxed) > before) == finishes)
+                if !finishes {
+                    #expect(outcome.error?.code == (addresses.isEmpty ? .noWorkerAvailable : .upstreamError))
+                    #expect(outcome.error.map { !$0.message.contains("127.0") && !$0.message.contains("10.0") } == true)
+                }
+            }
         }
     }
 

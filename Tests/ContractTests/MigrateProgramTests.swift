@@ -187,6 +187,50 @@ struct MigrateProgramTests {
         }
     }
 
+    @Test(arguments: [
+        "http://models.example.com/v1", "https://127.0.0.1/v1", "https://2130706433/v1", "https://0x7f.1/v1", "https://0177.0.0.1/v1",
+        "https://127.1/v1", "https://[::1]/v1", "https://[::ffff:10.0.0.1]/v1", "https://[fe80::1%25eth0]/v1", "https://１２７.0.0.1/v1",
+        "https://localhost/v1", "https://localhost./v1", "https://user:pw@models.example.com/v1", "https://models.example.com:9443/v1",
+        "https://169.254.169.254/latest", "https://models.example.com/v1?a=b", "https://own.example/v1", "https://a b/v1",
+        "https://a/\r\nX: y",
+    ])
+    func aURLThatMayNotBeCalledIsNotStored(url: String) async throws {
+        try await onThread {
+            let database = try Self.shared.get()
+            let settings = Bench.settings(database).merging(["XEROTIER_EGRESS_OWN_HOSTS": "own.example"]) { $1 }
+            let slug = "e\(UInt32.random(in: 0...UInt32.max))"
+            let arguments = [
+                "endpoint", "set", "--project", "acme", "--slug", slug, "--tier", "demo", "--model", "m", "--upstream-url", url,
+            ]
+            let run = try Program.migrate.run(arguments, settings)
+            #expect(run.status != 0 && run.output.isEmpty && run.errors.contains("--upstream-url: "), "\(run.errors)")
+            #expect(try database.connect().query("SELECT 1 FROM endpoints WHERE slug = \(slug)").isEmpty)
+        }
+    }
+
+    @Test func anExistingEndpointKeepsItsURLWhenTheNewOneIsRefusedUnlessTheOperatorListsIt() async throws {
+        try await onThread {
+            let bench = try Bench(database: PostgresServer.makeDatabase())
+            _ = try bench.answer("project", "set", "--slug", "acme")
+            func set(_ url: String, _ more: [String: String] = [:]) throws -> Program.Run {
+                try Program.migrate.run(
+                    ["endpoint", "set", "--project", "acme", "--slug", "talk", "--tier", "demo", "--model", "m", "--upstream-url", url],
+                    bench.settings.merging(more) { $1 })
+            }
+            let first = try set("https://a.example/v1")
+            #expect(first.status == 0)
+            #expect(try set("http://127.0.0.1:8000/v1").status != 0)
+            let stored = try bench.database.connect().query("SELECT upstream_urls, generation FROM endpoints")[0]
+            #expect(try stored.texts("upstream_urls") == ["https://a.example/v1"] && stored.get("generation") == 1)
+            #expect(
+                try set("http://127.0.0.1:8000/v1", ["XEROTIER_EGRESS_ALLOW_HOSTS": "127.0.0.1:8000"]).object["generation"] as? Int == 2)
+            let ranged = [
+                "XEROTIER_EGRESS_ALLOW_CIDRS": "10.0.0.0/8", "XEROTIER_EGRESS_PORTS": "8001", "XEROTIER_EGRESS_ALLOW_HTTP": "true",
+            ]
+            #expect(try set("http://10.1.2.3:8001/v1", ranged).object["generation"] as? Int == 3)
+        }
+    }
+
     /// One for all refusals: they change nothing.
     private static let shared = Result {
         let database = try PostgresServer.makeDatabase()

@@ -3,6 +3,7 @@ import Billing
 import Catalog
 import Crypto
 import Foundation
+import HTTPClient
 import OpenAI
 import Postgres
 import Tenancy
@@ -32,7 +33,7 @@ struct TenancyTests {
             change.urls = ["https://a.example"]
             _ = try project.withConnection { connection in
                 _ = try connection.createKey(NewKey(name: "k", scopes: ["inference"]))
-                _ = try connection.setEndpoint("talk", to: change, sealing: sealing)
+                _ = try connection.setEndpoint("talk", to: change, sealing: sealing, outbound: OutboundGuard())
             }
             try database.connect().query(
                 """

@@ -3,6 +3,7 @@ import ArgumentParser
 import Configuration
 import Crypto
 import Foundation
+import HTTPClient
 import OpenAI
 import Postgres
 import Tenancy
@@ -38,6 +39,14 @@ struct Settings {
 
     func sealing() throws -> Sealing {
         Sealing(keys: DataKeys(database: system, masters: try masterKeys()))
+    }
+
+    /// Which URLs may be stored, as the gateways decide it when they call them.
+    var outbound: OutboundGuard {
+        OutboundGuard(
+            allowHTTP: configuration.egressAllowHTTP, ports: configuration.egressPorts,
+            allowRanges: configuration.egressAllowCIDRs.compactMap(IPRange.init), allowHosts: configuration.egressAllowHosts,
+            ownHosts: configuration.egressOwnHosts)
     }
 
     /// Opens what was sealed before there were data keys.
