@@ -74,7 +74,9 @@ final class TestDatabase: Sendable {
     init(template: String) throws {
         name = "xerotier_test_\(String(UInt64.random(in: 0...UInt64.max), radix: 36))"
         // Two copies of one template at the same moment would refuse each other.
-        let connection = try Connection(url: PostgresServer.url)
+        var patient = ConnectionOptions()
+        patient.statementTimeoutMilliseconds = 120_000
+        let connection = try Connection(url: PostgresServer.url, options: patient)
         try connection.query("SELECT pg_advisory_lock(43)")
         try connection.execute("CREATE DATABASE \(name) TEMPLATE \(template)")
         url = try PostgresServer.conninfo(database: name)
