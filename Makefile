@@ -5,7 +5,7 @@ export PORT_BASE
 SWIFT_SOURCES = $(wildcard Package.swift Sources workers Tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stop status logs clean build format format-check bench faults setup
+.PHONY: help run test stop status logs clean build format format-check bench bench-ledger faults setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ format-check: ## fail where the Swift sources are not formatted
 
 bench: build ## our stack against bare nginx, as multiples
 	@infra/bench/run
+
+bench-ledger: build ## how many settlements a second the committer writes, and what each costs
+	@infra/bench/committer
 
 faults: ## the long fault tests
 	@infra/test --faults

@@ -7,6 +7,8 @@ let package = Package(
     products: [
         .executable(name: "gateway", targets: ["gateway"]),
         .executable(name: "migrate", targets: ["migrate"]),
+        .executable(name: "billing", targets: ["billing"]),
+        .executable(name: "sweeper", targets: ["sweeper"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -49,7 +51,7 @@ let package = Package(
 
         // Layer 3: features; each may import those above it in this list.
         .target(name: "Accounts", dependencies: ["Server", "Tenancy", "Crypto"]),
-        .target(name: "Billing", dependencies: ["Server"]),
+        .target(name: "Billing", dependencies: ["Server", "Tenancy"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient"]),
         .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient"]),
 
@@ -67,6 +69,28 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "workers/migrate"),
+        .executableTarget(
+            name: "billing",
+            dependencies: [
+                "Configuration", "Tenancy", "Accounts", "Billing", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "workers/billing"),
+        .executableTarget(
+            name: "sweeper",
+            dependencies: [
+                "Configuration", "Tenancy", "Billing", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "workers/sweeper"),
+
+        // A measuring program; see infra/bench/committer.
+        .executableTarget(
+            name: "ledger-bench",
+            dependencies: [
+                "Configuration", "Tenancy", "Accounts", "Billing", "Jobs", "Threads",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/LedgerBench"),
 
         .testTarget(name: "OpenAITests", dependencies: ["OpenAI"]),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
@@ -80,7 +104,8 @@ let package = Package(
         .testTarget(
             name: "ContractTests",
             dependencies: [
-                "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Accounts", "Catalog", "Inference", "Threads",
+                "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Accounts", "Billing", "Catalog", "Inference",
+                "Threads",
             ]),
     ],
     swiftLanguageModes: [.v6],

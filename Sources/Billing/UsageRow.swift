@@ -1,8 +1,13 @@
 import Jobs
+import OpenAI
+import Postgres
 
 extension UsageEvent {
-    /// `xid` and `ledger_tx_id` are not among the columns: the first has its default, the second comes with the ledger.
-    public static let statement: CommitStatement = {
+    /// Writes usage rows together with what they owe, see `ledger_settle` in infra/postgres.
+    public static let statement = CommitStatement(name: "settle", sql: "SELECT ledger_settle($1, $2::integer, $3::boolean)", form: .records)
+
+    /// How usage rows stood in journals before there was a ledger.
+    public static let journaledBeforeLedger: CommitStatement = {
         let columns = """
             id, project_id, endpoint_id, endpoint_slug, model_id, model_name, model_version, api_key_id, user_id, request_id, surface, \
             service_tier, tier, worker_id, is_xim, is_stream, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano, \
@@ -18,44 +23,56 @@ extension UsageEvent {
                 """)
     }()
 
-    /// The row as the committer takes it.
-    public var commitRow: CommitRow {
-        var object = RowObject()
-        object.add("id", id)
-        object.add("project_id", projectID.description)
-        object.add("endpoint_id", endpointID?.description)
-        object.add("endpoint_slug", endpointSlug)
-        object.add("model_id", modelID?.description)
-        object.add("model_name", modelName)
-        object.add("model_version", modelVersion)
-        object.add("api_key_id", keyID?.description)
-        object.add("user_id", userID)
-        object.add("request_id", requestID)
-        object.add("surface", surface.rawValue)
-        object.add("service_tier", serviceTier)
-        object.add("tier", tier)
-        object.add("worker_id", workerID)
-        object.add("is_xim", isXIM)
-        object.add("is_stream", isStream)
-        object.add("input_tokens", inputTokens)
-        object.add("output_tokens", outputTokens)
-        object.add("cached_tokens", cachedTokens)
-        object.add("reasoning_tokens", reasoningTokens)
-        object.add("cost_nano", costNano)
-        object.add("price_nano_per_mtok", priceNanoPerMtok)
-        object.add("multiplier_bp", multiplierBasisPoints)
-        object.add("status_code", statusCode)
-        object.add("error_code", errorCode)
-        object.add("fault", fault.rawValue)
-        object.add("finish_reason", finishReason)
-        object.add("cut_by_client", isCutByClient)
-        object.add("ttft_ms", timeToFirstTokenMilliseconds)
-        object.add("latency_ms", latencyMilliseconds)
-        object.add("queue_ms", queueMilliseconds)
-        object.add("router_us", routerMicroseconds)
-        object.add("retries", retries)
-        object.add("region", region)
-        object.add("created_at", UTCTime.text(microseconds: createdAtMicroseconds))
-        return CommitRow(statement: Self.statement, json: object.finish())
+    /// Every statement that commits of usage rows may name, also in journals of earlier versions.
+    public static let statements = [statement, journaledBeforeLedger]
+
+    /// The row as the committer takes it, with nothing held.
+    public var commitRow: CommitRow { commitRow(hold: nil, held: 0) }
+
+    /// The row as the committer takes it. What it costs is `costNano`.
+    /// - Parameters:
+    ///   - hold: where credit for the request is held.
+    ///   - held: how much of it, in nano-USD.
+    public func commitRow(hold: ID<CreditHold>?, held: Int64) -> CommitRow {
+        // In the order of the type `settled_request`.
+        var record = Record(capacity: 1_024)
+        record.text(id)
+        record.text(projectID.description)
+        record.text(endpointID?.description)
+        record.text(endpointSlug)
+        record.text(modelID?.description)
+        record.text(modelName)
+        record.text(modelVersion)
+        record.text(keyID?.description)
+        record.text(userID)
+        record.text(requestID)
+        record.text(surface.rawValue)
+        record.text(serviceTier)
+        record.text(tier)
+        record.text(workerID)
+        record.bool(isXIM)
+        record.bool(isStream)
+        record.bigint(inputTokens)
+        record.bigint(outputTokens)
+        record.bigint(cachedTokens)
+        record.bigint(reasoningTokens)
+        record.bigint(costNano)
+        record.bigint(priceNanoPerMtok)
+        record.integer(multiplierBasisPoints)
+        record.integer(statusCode)
+        record.text(errorCode)
+        record.text(fault.rawValue)
+        record.text(finishReason)
+        record.bool(isCutByClient)
+        record.integer(timeToFirstTokenMilliseconds)
+        record.integer(latencyMilliseconds)
+        record.integer(queueMilliseconds)
+        record.integer(routerMicroseconds)
+        record.integer(retries)
+        record.text(region)
+        record.timestamp(microseconds: createdAtMicroseconds)
+        record.text(hold?.description)
+        record.bigint(held)
+        return CommitRow(statement: Self.statement, record: record.finish())
     }
 }

@@ -35,6 +35,8 @@ public struct Configuration: Sendable, Equatable {
     /// Names and addresses of this deployment, which tenants' URLs may not lead to.
     public var egressOwnHosts: [String] = []
     public var timeScale = 1.0
+    /// How often the sweeper looks, in seconds; nil = each minute, scaled.
+    public var sweepSeconds: Double?
     public var logLevel = "info"
 
     public struct Gateway: Sendable, Equatable {

@@ -48,6 +48,14 @@ struct Setting: Sendable {
                 }
                 configuration.timeScale = scale
             }, read: { "\($0.timeScale)" }),
+        Setting(
+            key: "sweep.seconds", isSecret: false,
+            apply: { text, configuration in
+                guard let seconds = Double(text), seconds > 0, seconds <= 3_600 else {
+                    throw ConfigurationError("sweep.seconds: must be above 0 and at most 3600")
+                }
+                configuration.sweepSeconds = seconds
+            }, read: { $0.sweepSeconds.map { "\($0)" } ?? "" }),
         choice("log.level", \.logLevel, ["trace", "debug", "info", "notice", "warning", "error", "critical"]),
     ]
 

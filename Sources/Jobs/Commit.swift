@@ -1,27 +1,42 @@
 import Postgres
 import Tenancy
 
-/// How rows of one kind are written. `sql` takes `$1`, a JSON array of row objects, and must make twice equal once, such as
-/// `INSERT … SELECT … FROM json_populate_recordset(NULL::usage_events, $1::json) ON CONFLICT DO NOTHING`.
+/// How rows of one kind are written.
 public struct CommitStatement: Sendable, Hashable {
+    public enum Form: Sendable, Hashable {
+        /// Rows are JSON objects without line breaks, `$1` is a JSON array of them. The statement must make twice equal once, as in
+        /// `INSERT … SELECT … FROM json_populate_recordset(NULL::notes, $1::json) ON CONFLICT DO NOTHING`.
+        case json
+        /// Rows are `Postgres.Record`s, `$1` is an array of them in binary form; `$2` is the number of the writing process, and `$3` whether rows
+        /// may be there already: only then must the statement make twice equal once, otherwise a row that is there may be a unique violation.
+        case records
+    }
+
     /// Of `[a-z_]`; names the statement in journals, so it outlives the process.
     public let name: String
     public let sql: String
+    public let form: Form
 
-    public init(name: String, sql: String) {
+    public init(name: String, sql: String, form: Form = .json) {
         self.name = name
         self.sql = sql
+        self.form = form
     }
 }
 
-/// One row: its statement and a JSON object, without line breaks.
+/// One row: its statement and its bytes in the form that the statement wants.
 public struct CommitRow: Sendable {
     public let statement: CommitStatement
-    public let json: [UInt8]
+    public let bytes: [UInt8]
 
     public init(statement: CommitStatement, json: [UInt8]) {
         self.statement = statement
-        self.json = json
+        bytes = json
+    }
+
+    public init(statement: CommitStatement, record: [UInt8]) {
+        self.statement = statement
+        bytes = record
     }
 }
 
@@ -45,28 +60,40 @@ public enum CommitError: Error, Sendable {
 
 extension SystemConnection {
     /// Writes commits in one transaction; rows are grouped by statement, in the order in which the statements first appear.
-    func write(_ commits: some Collection<Commit>) throws {
+    /// - Parameters:
+    ///   - process: the number of this process among those that write.
+    ///   - isReplay: whether some of it may have been written before.
+    func write(_ commits: some Collection<Commit>, process: Int, isReplay: Bool) throws {
         // A handful of statements at most: looking through them is quicker than hashing their text.
         var statements: [CommitStatement] = []
-        var arrays: [[UInt8]] = []
+        var rows: [[[UInt8]]] = []
         for commit in commits {
             for row in commit.rows {
-                let known = statements.firstIndex { $0.name == row.statement.name }
-                let index = known ?? statements.count
-                if known == nil {
+                if let index = statements.firstIndex(where: { $0.name == row.statement.name }) {
+                    rows[index].append(row.bytes)
+                } else {
                     statements.append(row.statement)
-                    arrays.append([])
+                    rows.append([row.bytes])
                 }
-                arrays[index].append(UInt8(ascii: known == nil ? "[" : ","))
-                arrays[index].append(contentsOf: row.json)
             }
         }
-        let writes = zip(statements, arrays).map { SQL($0.sql, values: [.utf8($1 + [UInt8(ascii: "]")])]) }
+        let writes = zip(statements, rows).map { $0.bind($1, process: process, isReplay: isReplay) }
         // A single statement is a transaction by itself and saves two round trips.
         if writes.count == 1 {
             try query(writes[0])
         } else if !writes.isEmpty {
             try transaction { for write in writes { try query(write) } }
+        }
+    }
+}
+
+extension CommitStatement {
+    fileprivate func bind(_ rows: [[UInt8]], process: Int, isReplay: Bool) -> SQL {
+        switch form {
+        case .json:
+            let array = [UInt8(ascii: "[")] + rows.joined(separator: [UInt8(ascii: ",")]) + [UInt8(ascii: "]")]
+            return SQL(sql, values: [.utf8(array)])
+        case .records: return SQL(sql, values: [.bytes(Record.array(rows)), process.sqlValue, isReplay.sqlValue])
         }
     }
 }

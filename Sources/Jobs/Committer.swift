@@ -13,6 +13,8 @@ import Threads
 public final class Committer: Sendable {
     public struct Options: Sendable {
         public var batchSize = 500
+        /// How long commits may gather under load, in seconds.
+        public var gatherSeconds = 0.003
         /// With more commits waiting than this no new work is admitted; what runs still gets through.
         public var queueLimit = 10_000
         /// How often the database is asked whether it is there, in seconds.
@@ -20,6 +22,8 @@ public final class Committer: Sendable {
         public var probeIntervalWhileAway = 0.2
         /// How often the journals of dead processes are looked for, in seconds.
         public var leftoverInterval = 10.0
+        /// The number of this process among those that write; statements share work out by it.
+        public var processNumber = 0
 
         public init() {}
     }
@@ -67,7 +71,7 @@ public final class Committer: Sendable {
         self.logger = logger
         self.statements = Dictionary(statements.map { ($0.name, $0) }) { first, _ in first }
         journal = try Journal(directory: journalDirectory, process: process)
-        var writer = BatchWriter(database: database)
+        var writer = BatchWriter(database: database, process: options.processNumber)
         let isAway = !writer.probe()
         state.withLock { $0.metrics.isAway = isAway }
         startThread("committer") { self.commitUntilStopped() }
@@ -109,22 +113,32 @@ public final class Committer: Sendable {
             guard statements[row.statement.name] == row.statement else {
                 throw CommitError.malformed("The statement \(row.statement.name) is not registered.")
             }
-            guard !row.json.contains(UInt8(ascii: "\n")) else { throw CommitError.malformed("A row holds a line break.") }
+            guard row.statement.form != .json || !row.bytes.contains(UInt8(ascii: "\n")) else {
+                throw CommitError.malformed("A row holds a line break.")
+            }
         }
     }
 
     // MARK: the committing thread
 
     private func commitUntilStopped() {
-        var writer = BatchWriter(database: database)
-        while let batch = nextBatch() { settle(batch, with: &writer) }
+        var writer = BatchWriter(database: database, process: options.processNumber)
+        var pause = GatheringPause(seconds: options.gatherSeconds, enough: 64)
+        while let batch = nextBatch(&pause) { settle(batch, with: &writer) }
         state.change { $0.isCommitterDone = true }
         committerDone.signal()
     }
 
     /// What has gathered; nil when there is nothing and nothing will come.
-    private func nextBatch() -> [Pending]? {
-        state.wait(while: { $0.queue.isEmpty && !$0.isStopping }) { state in
+    private func nextBatch(_ pause: inout GatheringPause) -> [Pending]? {
+        let waiting = state.wait(while: { $0.queue.isEmpty && !$0.isStopping }) { $0.isStopping ? nil : $0.queue.count }
+        if let waiting {
+            let seconds = pause.length(waiting: waiting, now: .now)
+            // Not on the monitor, which each commit would wake.
+            if seconds > 0 { usleep(useconds_t(seconds * 1_000_000)) }
+        }
+        pause.taken(at: .now)
+        return state.withLock { state in
             guard !state.queue.isEmpty else { return nil }
             let batch = Array(state.queue.prefix(options.batchSize))
             state.queue.removeFirst(batch.count)
@@ -135,7 +149,7 @@ public final class Committer: Sendable {
     private func settle(_ batch: [Pending], with writer: inout BatchWriter) {
         if state.withLock({ !$0.metrics.isAway }) {
             do {
-                let refused = try writer.write(batch.map(\.commit)[...])
+                let refused = try writer.write(batch.map(\.commit)[...], isReplay: false)
                 state.withLock { state in
                     state.metrics.transactions += 1
                     state.metrics.committed += batch.count - refused.count
@@ -173,7 +187,7 @@ public final class Committer: Sendable {
     // MARK: the probing and replaying thread
 
     private func probeUntilStopped() {
-        var writer = BatchWriter(database: database)
+        var writer = BatchWriter(database: database, process: options.processNumber)
         var replay = Replay(journal: journal, statements: statements, logger: logger)
         var nextLeftovers = ContinuousClock.now
         while !isDone() {

@@ -1,7 +1,9 @@
+import Foundation
+
 /// One commit as a line of the journal, JSON that also holds its own check:
 /// `{"crc":"89abcdef","rows":[{"statement":"usage_event","length":123,"row":{…}}]}`. The CRC covers what stands between the brackets; the
-/// lengths let rows be read back byte for byte.
-enum JournalLine {
+/// lengths let rows be read back byte for byte. A row that is no JSON is a string of its bytes in base64.
+package enum JournalLine {
     private static let opening = Array("{\"crc\":\"".utf8)
     private static let rowsOpening = Array("\",\"rows\":[".utf8)
     private static let closing = Array("]}".utf8)
@@ -9,23 +11,24 @@ enum JournalLine {
     private static let lengthOpening = Array("\",\"length\":".utf8)
     private static let jsonOpening = Array(",\"row\":".utf8)
 
-    static func encode(_ commit: Commit) -> [UInt8] {
+    package static func encode(_ commit: Commit) -> [UInt8] {
         var rows: [UInt8] = []
         for row in commit.rows {
             if !rows.isEmpty { rows.append(UInt8(ascii: ",")) }
             rows += rowOpening
             rows += row.statement.name.utf8
             rows += lengthOpening
-            rows += String(row.json.count).utf8
+            let json = json(of: row)
+            rows += String(json.count).utf8
             rows += jsonOpening
-            rows += row.json
+            rows += json
             rows.append(UInt8(ascii: "}"))
         }
         return opening + CRC32.hexadecimal(rows) + rowsOpening + rows + closing + [UInt8(ascii: "\n")]
     }
 
     /// nil for a line that is torn or damaged.
-    static func decode(_ line: ArraySlice<UInt8>, statements: [String: CommitStatement]) throws -> Commit? {
+    package static func decode(_ line: ArraySlice<UInt8>, statements: [String: CommitStatement]) throws -> Commit? {
         var reader = Reader(rest: line)
         guard reader.skip(opening), let crc = reader.take(8), reader.skip(rowsOpening), line.suffix(2).elementsEqual(closing) else {
             return nil
@@ -41,9 +44,25 @@ enum JournalLine {
                 let json = reader.take(length), reader.skip([UInt8(ascii: "}")])
             else { return nil }
             guard let statement = statements[name] else { throw CommitError.malformed("unknown statement \(name)") }
-            rows.append(CommitRow(statement: statement, json: Array(json)))
+            guard let row = row(of: statement, json: json) else { return nil }
+            rows.append(row)
         }
         return Commit(rows: rows)
+    }
+
+    private static func json(of row: CommitRow) -> [UInt8] {
+        switch row.statement.form {
+        case .json: row.bytes
+        case .records: [UInt8(ascii: "\"")] + Array(Data(row.bytes).base64EncodedData()) + [UInt8(ascii: "\"")]
+        }
+    }
+
+    private static func row(of statement: CommitStatement, json: ArraySlice<UInt8>) -> CommitRow? {
+        switch statement.form {
+        case .json: CommitRow(statement: statement, json: Array(json))
+        case .records:
+            Data(base64Encoded: Data(json.dropFirst().dropLast())).map { CommitRow(statement: statement, record: Array($0)) }
+        }
     }
 
     private struct Reader {

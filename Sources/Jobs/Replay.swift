@@ -50,7 +50,7 @@ struct Replay {
             var refused = 0
             for start in stride(from: 0, to: commits.count, by: Self.batchSize) {
                 let batch = commits[start..<min(start + Self.batchSize, commits.count)]
-                for (_, error) in try writer.write(batch) {
+                for (_, error) in try writer.write(batch, isReplay: true) {
                     refused += 1
                     logger.error("a journaled commit was refused", metadata: ["file": "\(file.path)", "error": "\(error)"])
                 }

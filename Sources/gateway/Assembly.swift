@@ -38,9 +38,12 @@ struct Assembly {
         let masters = try MasterKeys(current: configuration.encryptionKey, previous: configuration.previousEncryptionKey)
         let dataKeys = DataKeys(database: system, masters: masters)
         let catalog = PostgresCatalog(database: tenants, sealing: Sealing(keys: dataKeys), logger: logger)
+        var commits = Committer.Options()
+        commits.processNumber = configuration.gateway.number
         let committer = try Committer(
             database: system, journalDirectory: configuration.stateDirectory + "/journal",
-            process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: [UsageEvent.statement], logger: logger)
+            process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: UsageEvent.statements, options: commits,
+            logger: logger)
         let limiter = RateLimiter(
             redis: redis, gateways: configuration.gateway.processes, timeScale: configuration.timeScale, logger: logger)
         let health = UpstreamHealth(timeScale: configuration.timeScale)
@@ -75,7 +78,8 @@ struct Assembly {
                 catalog.flush()
             })
         accessLog = try AccessLog(path: configuration.gateway.accessLog)
-        routes = Routes(catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: system).all
+        routes =
+            Routes(catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: system, tenants: tenants).all
         server = Server(
             routes: routes,
             authenticator: authenticator, services: services, accessLog: accessLog)

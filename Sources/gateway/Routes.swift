@@ -1,3 +1,4 @@
+import Billing
 import Catalog
 import Inference
 import Jobs
@@ -11,6 +12,7 @@ struct Routes {
     let committer: Committer
     let upstreams: UpstreamPool
     let database: SystemDatabase
+    let tenants: TenantDatabase
 
     var all: [Route] {
         let database = database
@@ -22,5 +24,6 @@ struct Routes {
         return HealthRoutes(checks: [postgres]).all
             + ModelRoutes(catalog: catalog).all
             + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer) { upstreams.upstream(of: $0) }.all
+            + BillingRoutes(database: tenants).all
     }
 }

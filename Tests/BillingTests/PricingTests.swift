@@ -32,7 +32,30 @@ import Testing
 }
 
 @Suite struct UsageRowTests {
-    @Test func theRowIsJSONWithEveryValue() throws {
+    /// The columns of a record as Postgres would read them: type and bytes; nil = NULL.
+    private static func columns(_ record: [UInt8]) -> [(type: Int32, bytes: [UInt8]?)] {
+        var rest = record[...]
+        func number() -> Int32 {
+            defer { rest = rest.dropFirst(4) }
+            return rest.prefix(4).reduce(0) { $0 << 8 | Int32($1) }
+        }
+        let count = number()
+        let columns: [(type: Int32, bytes: [UInt8]?)] = (0..<count).map { _ in
+            let (type, length) = (number(), Int(number()))
+            guard length >= 0 else { return (type, nil) }
+            defer { rest = rest.dropFirst(length) }
+            return (type, Array(rest.prefix(length)))
+        }
+        #expect(rest.isEmpty)
+        return columns
+    }
+
+    private static func integer(_ bytes: [UInt8]?) -> Int64? { bytes.map { $0.reduce(0) { $0 << 8 | Int64($1) } } }
+
+    /// 2000-01-01, where Postgres' time begins, in microseconds.
+    private static let epoch: Int64 = 946_684_800_000_000
+
+    @Test func theRowIsARecordWithEveryValue() throws {
         let project = ID<Project>.random()
         var event = UsageEvent(
             id: "use_1", projectID: project, requestID: "req_1", surface: .webSearch, tier: "demo", isStream: true,
@@ -41,26 +64,24 @@ import Testing
         event.inputTokens = 100
         event.outputTokens = 7
         event.charge()
-        let object = try #require(JSONSerialization.jsonObject(with: Data(event.commitRow.json)) as? [String: Any])
-        #expect(object["project_id"] as? String == project.description)
-        #expect(object["model_name"] as? String == "a\"b\\c\n\u{1}\u{FFFD}ü🙂")
-        #expect(object["surface"] as? String == "web_search")
-        #expect(object["cost_nano"] as? Int == 107_000)
-        #expect(object["is_stream"] as? Bool == true)
-        #expect(object["created_at"] as? String == "2026-11-24T10:02:33.000042Z")
-        #expect(object["error_code"] == nil)
-        #expect(!event.commitRow.json.contains(UInt8(ascii: "\n")))
+        let columns = Self.columns(event.commitRow(hold: nil, held: 300).bytes)
+        #expect(columns.count == 37)
+        func text(_ index: Int) -> String? { columns[index].bytes.map { String(decoding: $0, as: UTF8.self) } }
+        #expect(text(1) == project.description)
+        #expect(text(5) == "a\"b\\c\n\u{1}\u{FFFD}ü🙂")
+        #expect(text(10) == "web_search")
+        #expect(columns[15].bytes == [1])
+        #expect(Self.integer(columns[20].bytes) == 107_000)
+        #expect(columns[24] == (25, nil))
+        #expect(Self.integer(columns[34].bytes) == 1_795_514_553_000_042 - Self.epoch)
+        #expect(columns[35].bytes == nil && Self.integer(columns[36].bytes) == 300)
     }
 
-    @Test(arguments: [
-        (0, "1970-01-01T00:00:00.000000Z"), (951_782_399_999_999, "2000-02-28T23:59:59.999999Z"),
-        (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"), (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
-        (-1, "1969-12-31T23:59:59.999999Z"),
-    ])
-    func timesAreUTC(microseconds: Int64, text: String) throws {
+    @Test(arguments: [Int64(0), 951_782_399_999_999, 4_107_542_400_000_000, -1])
+    func timesCountFromPostgresEpoch(microseconds: Int64) throws {
         let event = UsageEvent(
             id: "", projectID: .random(), requestID: "", surface: .chat, tier: "", isStream: false, priceNanoPerMtok: 0,
             createdAtMicroseconds: microseconds)
-        #expect(String(decoding: event.commitRow.json, as: UTF8.self).contains("\"created_at\":\"\(text)\""))
+        #expect(Self.integer(Self.columns(event.commitRow.bytes)[34].bytes) == microseconds - Self.epoch)
     }
 }

@@ -255,4 +255,15 @@ struct CommitterTests {
             committer.shutdown()
         }
     }
+
+    @Test func commitsGatherOnlyUnderLoad() {
+        let start = ContinuousClock.now
+        var pause = GatheringPause(seconds: 0.003, enough: 64)
+        #expect(pause.length(waiting: 10, now: start) == 0)
+        pause.taken(at: start)
+        // One after the other, at 100 a second, they are written at once; two within 2 ms promise more to come.
+        #expect(pause.length(waiting: 1, now: start + .milliseconds(10)) == 0)
+        #expect(pause.length(waiting: 2, now: start + .milliseconds(2)) == 0.003)
+        #expect(pause.length(waiting: 64, now: start + .milliseconds(2)) == 0)
+    }
 }

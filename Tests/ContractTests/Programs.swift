@@ -3,7 +3,7 @@ import Testing
 
 /// Our own programs, as the build has just made them.
 enum Program: String {
-    case gateway, migrate
+    case gateway, migrate, billing, sweeper
 
     struct Run {
         var status: Int32

@@ -78,8 +78,12 @@ import Testing
         "Sources/Accounts/DataKeys.swift", "Sources/Accounts/DataKeyStore.swift", "Sources/Catalog/LegacyUpstreamKeys.swift",
         // One batch holds the rows of many projects.
         "Sources/Jobs/Committer.swift", "Sources/Jobs/BatchWriter.swift", "Sources/Jobs/Commit.swift",
+        // Money moves between a project's accounts and the platform's.
+        "Sources/Billing/Ledger.swift", "Sources/Billing/LedgerVerification.swift",
         // The operator makes projects and sets tiers.
         "Sources/Accounts/ProjectRecord.swift", "Sources/Catalog/TierStore.swift", "workers/migrate/Settings.swift",
+        // Money is the operator's, too, and what expired is everybody's.
+        "workers/billing/Settings.swift", "workers/sweeper/Sweeper.swift",
         // Assembles the above, and asks whether the database is there.
         "Sources/gateway/Assembly.swift", "Sources/gateway/Routes.swift",
     ]

@@ -7,10 +7,10 @@ import Testing
 
 @Suite(.enabled(if: PostgresServer.isConfigured, PostgresServer.skipReason))
 struct UsageEventTests {
-    private static func event(_ id: String) -> UsageEvent {
+    private static func event(_ id: String, of project: TestProject) -> UsageEvent {
         let now = Int64(Date().timeIntervalSince1970) * 1_000_000 + 123_456
         var event = UsageEvent(
-            id: id, projectID: .random(), requestID: "req_0123456789abcdefghijklmn", surface: .chat, tier: "demo", isStream: true,
+            id: id, projectID: project.id, requestID: "req_0123456789abcdefghijklmn", surface: .chat, tier: "demo", isStream: true,
             priceNanoPerMtok: 2_000_000_000, createdAtMicroseconds: now)
         event.endpointID = .random()
         event.endpointSlug = "chat"
@@ -46,19 +46,19 @@ struct UsageEventTests {
         let journal = "/tmp/xj\(UInt32.random(in: 0...UInt32.max))"
         AtExit.add { try? FileManager.default.removeItem(atPath: journal) }
         return try Committer(
-            database: database.system(), journalDirectory: journal, process: "test-0", statements: [UsageEvent.statement], logger: quiet)
+            database: database.system(), journalDirectory: journal, process: "test-0", statements: UsageEvent.statements, logger: quiet)
     }
 
     @Test func everyColumnArrives() async throws {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
             let committer = try Self.committer(database)
-            let event = Self.event("use_1")
+            let event = Self.event("use_1", of: try database.makeProject("one"))
             try committer.commit(Commit(rows: [event.commitRow]))
             let text: String = try database.connect().query("SELECT to_jsonb(u) AS row FROM usage_events u")[0].get("row")
             var row = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
             #expect((row.removeValue(forKey: "xid") as? String).flatMap { UInt64($0) } != nil)
-            #expect(row.removeValue(forKey: "ledger_tx_id") is NSNull)
+            #expect(row.removeValue(forKey: "ledger_tx_id") as? String == "le_1")
             let isSame: Bool = try database.connect().query(
                 "SELECT extract(epoch FROM created_at) * 1000000 = \(event.createdAtMicroseconds)::numeric AS same FROM usage_events")[0]
                 .get("same")
@@ -83,10 +83,11 @@ struct UsageEventTests {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
             let committer = try Self.committer(database)
-            var event = Self.event("use_1")
+            let project = try database.makeProject("one")
+            var event = Self.event("use_1", of: project)
             try committer.commit(Commit(rows: [event.commitRow]))
             event.outputTokens = 9
-            try committer.commit(Commit(rows: [event.commitRow, Self.event("use_2").commitRow]))
+            try committer.commit(Commit(rows: [event.commitRow, Self.event("use_2", of: project).commitRow]))
             let rows = try database.connect().query("SELECT id, output_tokens FROM usage_events ORDER BY id")
             #expect(try rows.map { try $0.get("id", as: String.self) } == ["use_1", "use_2"])
             #expect(try rows[0].get("output_tokens") == 102)

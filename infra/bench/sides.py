@@ -151,15 +151,19 @@ class Stack:
     def _seed(self) -> None:
         """A project with an endpoint on the priced and uncapped tier, and a key."""
         self._migrate("project", "set", "--slug", "bench", "--name", "Bench")
+        self._run("billing", "grant", "--project", "bench", "--usd", "1000000", "--key", "grant:bench")
         url = f"http://127.0.0.1:{self.mock.port}/v1"
         endpoint = ["--project", "bench", "--slug", "bench", "--tier", "demo", "--model", "mock", "--upstream-url", url]
         self._migrate("endpoint", "set", *endpoint, "--max-concurrent", "4096")
         self.key = self._migrate("key", "create", "--project", "bench", "--name", "bench", "--scopes", "inference")["key"]
 
     def _migrate(self, *arguments: str) -> dict:
+        return json.loads(self._run("migrate", *arguments))
+
+    def _run(self, program: str, *arguments: str) -> str:
         lines = (self.directory / "stack.env").read_text().splitlines()
         environment = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
-        done = subprocess.run([self.binaries / "migrate", *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([self.binaries / program, *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=60)
         if done.returncode:
-            raise Problem(f"migrate {' '.join(arguments[:2])} failed: {(done.stderr or done.stdout).strip()}")
-        return json.loads(done.stdout)
+            raise Problem(f"{program} {' '.join(arguments[:2])} failed: {(done.stderr or done.stdout).strip()}")
+        return done.stdout

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the project `demo` with its endpoint `demo` and a key, or changes them to what is wanted now, and writes .run/demo.env."""
+"""Makes the project `demo` with its endpoint `demo`, 100 USD of credit and a key, or changes them to what is wanted now, and writes .run/demo.env."""
 
 import json
 import os
@@ -12,14 +12,20 @@ import environment
 import upstream
 
 PROJECT, ENDPOINT, TIER = "demo", "demo", "demo"
+# Dollars.
+CREDIT = "100"
+
+
+def run(program: str, stack: dict[str, str], *arguments: str) -> str:
+    binary = environment.ROOT / ".build" / "release" / program
+    done = subprocess.run([binary, *arguments], env=os.environ | stack, cwd=environment.ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{program} {' '.join(arguments[:2])} failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
 
 
 def migrate(stack: dict[str, str], *arguments: str) -> dict:
-    binary = environment.ROOT / ".build" / "release" / "migrate"
-    done = subprocess.run([binary, *arguments], env=os.environ | stack, cwd=environment.ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"migrate {arguments[0]} {arguments[1]} failed: {(done.stderr or done.stdout).strip()}")
-    return json.loads(done.stdout)
+    return json.loads(run("migrate", stack, *arguments))
 
 
 def endpoint_arguments(stack: dict[str, str]) -> list[str]:
@@ -59,6 +65,8 @@ def is_known(stack: dict[str, str], key: str | None) -> bool:
 def main() -> None:
     stack = environment.read(environment.STACK)
     migrate(stack, "project", "set", "--slug", PROJECT, "--name", "Demo")
+    # Once, however often this runs.
+    print(run("billing", stack, "grant", "--project", PROJECT, "--usd", CREDIT, "--key", "grant:demo").strip())
     migrate(stack, "endpoint", "set", "--project", PROJECT, "--slug", ENDPOINT, "--tier", TIER, *endpoint_arguments(stack))
     wait_until_ready(stack)
     key = environment.read(environment.DEMO).get("XEROTIER_API_KEY")

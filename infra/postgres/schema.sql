@@ -17,6 +17,108 @@ SET client_min_messages = warning;
 SET row_security = off;
 
 --
+-- Name: ledger_account_kind; Type: TYPE; Schema: public; Owner: -
+--
+
+CREATE TYPE public.ledger_account_kind AS ENUM (
+    'cash',
+    'promo',
+    'held',
+    'revenue',
+    'payments_clearing',
+    'grants',
+    'refunds',
+    'write_off'
+);
+
+
+--
+-- Name: ledger_hold_kind; Type: TYPE; Schema: public; Owner: -
+--
+
+CREATE TYPE public.ledger_hold_kind AS ENUM (
+    'request',
+    'lease'
+);
+
+
+--
+-- Name: ledger_hold_state; Type: TYPE; Schema: public; Owner: -
+--
+
+CREATE TYPE public.ledger_hold_state AS ENUM (
+    'open',
+    'settled',
+    'released',
+    'expired'
+);
+
+
+--
+-- Name: ledger_kind; Type: TYPE; Schema: public; Owner: -
+--
+
+CREATE TYPE public.ledger_kind AS ENUM (
+    'topup',
+    'grant',
+    'hold',
+    'release',
+    'settle',
+    'node_hour',
+    'subscription',
+    'refund',
+    'chargeback',
+    'adjust',
+    'expire_promo'
+);
+
+
+--
+-- Name: settled_request; Type: TYPE; Schema: public; Owner: -
+--
+
+CREATE TYPE public.settled_request AS (
+	id text,
+	project_id text,
+	endpoint_id text,
+	endpoint_slug text,
+	model_id text,
+	model_name text,
+	model_version text,
+	api_key_id text,
+	user_id text,
+	request_id text,
+	surface text,
+	service_tier text,
+	tier text,
+	worker_id text,
+	is_xim boolean,
+	is_stream boolean,
+	input_tokens bigint,
+	output_tokens bigint,
+	cached_tokens bigint,
+	reasoning_tokens bigint,
+	cost_nano bigint,
+	price_nano_per_mtok bigint,
+	multiplier_bp integer,
+	status_code integer,
+	error_code text,
+	fault text,
+	finish_reason text,
+	cut_by_client boolean,
+	ttft_ms integer,
+	latency_ms integer,
+	queue_ms integer,
+	router_us integer,
+	retries integer,
+	region text,
+	created_at timestamp with time zone,
+	hold_id text,
+	held_nano bigint
+);
+
+
+--
 -- Name: create_usage_partitions(timestamp with time zone, integer); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -43,6 +145,460 @@ BEGIN
             begins, ends, name);
         EXECUTE format('ALTER TABLE usage_events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, begins, ends);
     END LOOP;
+END
+$$;
+
+
+--
+-- Name: ledger_apply(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_apply() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    is_balanced boolean;
+    touched integer;
+    moved integer;
+BEGIN
+    WITH moved AS (
+        UPDATE ledger_accounts a SET balance_nano = n.balance, version = a.version + 1, updated_at = now()
+        FROM (
+            SELECT DISTINCT w.account_id, w.balance_after_nano AS balance
+            FROM (SELECT account_id, balance_after_nano, sum(amount_nano) OVER (PARTITION BY account_id) AS change FROM written) w
+            JOIN ledger_accounts b ON b.id = w.account_id AND w.balance_after_nano = b.balance_nano + w.change) n
+        WHERE a.id = n.account_id
+        RETURNING a.id)
+    SELECT NOT EXISTS (SELECT FROM written GROUP BY tx_id HAVING sum(amount_nano) <> 0 OR bool_or(amount_nano = 0)),
+        count(DISTINCT account_id), (SELECT count(*) FROM moved)
+    INTO is_balanced, touched, moved FROM written;
+    IF NOT is_balanced THEN
+        RAISE EXCEPTION 'The entries of a ledger transaction do not sum to 0, or one is 0.'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_entries_balanced';
+    END IF;
+    IF moved <> touched THEN
+        RAISE EXCEPTION 'Entries do not lead from the balance of their account to the one they give.'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_entries_running';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+
+--
+-- Name: ledger_check_held(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_check_held() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    IF (SELECT balance_nano FROM ledger_accounts WHERE id = NEW.id)
+        <> (SELECT coalesce(sum(amount_nano - settled_nano), 0) FROM ledger_holds WHERE project_id = NEW.project_id AND state = 'open')
+    THEN
+        RAISE EXCEPTION 'What is held is not the sum of the open holds.'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_held_is_open_holds';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+
+--
+-- Name: ledger_close(text[], public.ledger_hold_state); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_close(ids text[], new_state public.ledger_hold_state) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    closed integer;
+BEGIN
+    WITH given_back AS MATERIALIZED (
+        SELECT h.id, 'le_' || substr(h.id, 6) AS tx, h.project_id, h.amount_nano - h.settled_nano AS rest, h.promo_nano AS promo
+        FROM ledger_holds h
+        WHERE h.id = ANY (ids) AND h.state = 'open' AND h.amount_nano > h.settled_nano
+    ), booked AS (
+        INSERT INTO ledger_transactions (id, idempotency_key, kind, project_id, reference)
+        SELECT tx, 'release:' || id, 'release', project_id, id FROM given_back
+    )
+    INSERT INTO ledger_entries (tx_id, seq, account_id, amount_nano, balance_after_nano)
+    SELECT tx, seq, account, change, balance + sum(change) OVER (PARTITION BY account ORDER BY id)
+    FROM (
+        SELECT g.id, g.tx, a.id AS account, a.balance_nano AS balance,
+            CASE a.kind WHEN 'held' THEN 1 WHEN 'promo' THEN 2 ELSE 3 END AS seq,
+            CASE a.kind WHEN 'held' THEN -g.rest WHEN 'promo' THEN g.promo ELSE g.rest - g.promo END AS change
+        FROM given_back g JOIN ledger_accounts a ON a.project_id = g.project_id) e
+    WHERE change <> 0;
+    UPDATE ledger_holds SET state = new_state, updated_at = now() WHERE id = ANY (ids) AND state = 'open';
+    GET DIAGNOSTICS closed = ROW_COUNT;
+    RETURN closed;
+END
+$$;
+
+
+--
+-- Name: ledger_expire(integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_expire(most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    due text[];
+BEGIN
+    due := ARRAY(SELECT id FROM ledger_holds WHERE state = 'open' AND expires_at < clock_timestamp() ORDER BY expires_at LIMIT most);
+    IF cardinality(due) = 0 THEN RETURN 0; END IF;
+    PERFORM ledger_lock(ARRAY(SELECT DISTINCT project_id FROM ledger_holds WHERE id = ANY (due)));
+    -- What was renewed while we waited for the accounts lives on.
+    due := ARRAY(
+        SELECT id FROM ledger_holds WHERE id = ANY (due) AND state = 'open' AND expires_at < clock_timestamp()
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED);
+    RETURN ledger_close(due, 'expired');
+END
+$$;
+
+
+--
+-- Name: ledger_hold(text, text, text, text, text, bigint, bigint, text, double precision); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, OUT granted bigint, OUT available bigint) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    cash ledger_accounts;
+    promo ledger_accounts;
+    held ledger_accounts;
+    existing ledger_holds;
+    from_promo bigint;
+    new_id text;
+BEGIN
+    PERFORM ledger_lock(ARRAY[project]);
+    SELECT * INTO cash FROM ledger_accounts a WHERE a.project_id = project AND a.kind = 'cash';
+    SELECT * INTO promo FROM ledger_accounts a WHERE a.project_id = project AND a.kind = 'promo';
+    SELECT * INTO held FROM ledger_accounts a WHERE a.project_id = project AND a.kind = 'held';
+    IF held.id IS NULL THEN
+        RAISE EXCEPTION 'There is no project %.', project USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'ledger_project';
+    END IF;
+    available := greatest(0, promo.balance_nano + cash.balance_nano + cash.allow_negative_to_nano);
+    SELECT e.amount_nano INTO granted FROM ledger_transactions t JOIN ledger_entries e ON e.tx_id = t.id
+    WHERE t.idempotency_key = key AND e.account_id = held.id;
+    IF granted IS NOT NULL THEN RETURN; END IF;
+    granted := least(want, available);
+    SELECT * INTO existing FROM ledger_holds h WHERE h.id = hold FOR NO KEY UPDATE;
+    IF existing.project_id <> project THEN
+        RAISE EXCEPTION 'The hold % is another project''s.', hold USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'ledger_project';
+    END IF;
+    IF granted <= 0 OR granted < least_amount OR existing.state <> 'open' THEN
+        granted := 0;
+        RETURN;
+    END IF;
+    available := available - granted;
+    from_promo := least(promo.balance_nano, granted);
+    IF existing.id IS NULL THEN
+        INSERT INTO ledger_holds (id, project_id, kind, request_id, gateway_id, amount_nano, promo_nano, expires_at)
+        VALUES (hold, project, new_kind::ledger_hold_kind, request, gateway, granted, from_promo, clock_timestamp() + make_interval(secs => seconds));
+    ELSE
+        UPDATE ledger_holds h SET amount_nano = h.amount_nano + granted, promo_nano = h.promo_nano + from_promo,
+            expires_at = clock_timestamp() + make_interval(secs => seconds), updated_at = now()
+        WHERE h.id = hold;
+    END IF;
+    new_id := ledger_new_id();
+    INSERT INTO ledger_transactions (id, idempotency_key, kind, project_id, reference, created_by)
+    VALUES (new_id, key, 'hold', project, hold, gateway);
+    INSERT INTO ledger_entries (tx_id, seq, account_id, amount_nano, balance_after_nano)
+    SELECT new_id, seq, e.account, e.change, e.balance + e.change
+    FROM (VALUES (1, held.id, held.balance_nano, granted), (2, promo.id, promo.balance_nano, -from_promo),
+                 (3, cash.id, cash.balance_nano, from_promo - granted)) e (seq, account, balance, change)
+    WHERE e.change <> 0;
+END
+$$;
+
+
+--
+-- Name: ledger_lock(text[]); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_lock(projects text[]) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM FROM ledger_accounts WHERE project_id = ANY (projects) ORDER BY id FOR NO KEY UPDATE;
+END
+$$;
+
+
+--
+-- Name: ledger_new_id(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_new_id() RETURNS text
+    LANGUAGE sql
+    AS $$
+    SELECT 'le_' || left(replace(gen_random_uuid()::text, '-', ''), 24)
+$$;
+
+
+--
+-- Name: ledger_open_accounts(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_open_accounts() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO ledger_accounts (project_id, kind) VALUES (NEW.id, 'cash'), (NEW.id, 'promo'), (NEW.id, 'held');
+    RETURN NULL;
+END
+$$;
+
+
+--
+-- Name: ledger_post(text, text, bigint, text, text, text, text, boolean); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_post(new_kind text, project text, amount bigint, key text, new_reference text, new_memo text, author text, is_manual boolean, OUT id text, OUT is_new boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    counter ledger_accounts;
+    write_off ledger_accounts;
+    own ledger_accounts;
+    taken bigint := amount;
+    known ledger_transactions;
+BEGIN
+    IF amount = 0 OR (new_kind IN ('topup', 'grant') AND amount < 0) OR (new_kind IN ('refund', 'chargeback', 'expire_promo') AND amount > 0)
+    THEN
+        RAISE EXCEPTION 'An amount of % does not suit a %.', amount, new_kind
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_post_amount';
+    END IF;
+    -- Stripe 7 of 0 to 7: where the fewest gateways are. The counter account before the project's, write_off in between.
+    SELECT * INTO counter FROM ledger_accounts a
+    WHERE a.project_id IS NULL AND a.stripe = 7 AND a.kind = CASE new_kind
+        WHEN 'topup' THEN 'payments_clearing' WHEN 'chargeback' THEN 'payments_clearing' WHEN 'grant' THEN 'grants'
+        WHEN 'expire_promo' THEN 'grants' WHEN 'refund' THEN 'refunds' WHEN 'adjust' THEN 'write_off' END::ledger_account_kind
+    FOR NO KEY UPDATE;
+    IF counter.id IS NULL THEN
+        RAISE EXCEPTION 'A % is not posted this way.', new_kind USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_post_kind';
+    END IF;
+    IF new_kind = 'chargeback' THEN
+        SELECT * INTO write_off FROM ledger_accounts a WHERE a.project_id IS NULL AND a.stripe = 7 AND a.kind = 'write_off' FOR NO KEY UPDATE;
+    END IF;
+    PERFORM ledger_lock(ARRAY[project]);
+    SELECT * INTO known FROM ledger_transactions t WHERE t.idempotency_key = key;
+    IF known.id IS NOT NULL THEN
+        IF known.project_id IS DISTINCT FROM project OR known.kind::text <> new_kind
+            OR NOT EXISTS (SELECT FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
+                           WHERE e.tx_id = known.id AND a.project_id IS NULL GROUP BY e.tx_id HAVING sum(e.amount_nano) = -amount)
+               AND new_kind <> 'chargeback' THEN
+            RAISE EXCEPTION 'The key % belongs to another transaction.', key
+                USING ERRCODE = 'unique_violation', CONSTRAINT = 'ledger_post_key';
+        END IF;
+        id := known.id;
+        is_new := false;
+        RETURN;
+    END IF;
+    IF is_manual AND (SELECT ledger_frozen FROM projects p WHERE p.id = project) THEN
+        RAISE EXCEPTION 'The ledger of the project is frozen.' USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_frozen';
+    END IF;
+    SELECT * INTO own FROM ledger_accounts a
+    WHERE a.project_id = project AND a.kind = (CASE WHEN new_kind IN ('grant', 'expire_promo') THEN 'promo' ELSE 'cash' END)::ledger_account_kind;
+    IF own.id IS NULL THEN
+        RAISE EXCEPTION 'There is no project %.', project USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'ledger_project';
+    END IF;
+    IF new_kind = 'chargeback' THEN taken := greatest(amount, -greatest(own.balance_nano, 0)); END IF;
+    id := ledger_new_id();
+    is_new := true;
+    INSERT INTO ledger_transactions (id, idempotency_key, kind, project_id, reference, memo, created_by)
+    VALUES (ledger_post.id, key, new_kind::ledger_kind, project, new_reference, new_memo, author);
+    INSERT INTO ledger_entries (tx_id, seq, account_id, amount_nano, balance_after_nano)
+    SELECT ledger_post.id, seq, e.account, e.change, e.balance + e.change
+    FROM (VALUES (1, own.id, own.balance_nano, taken), (2, counter.id, counter.balance_nano, -amount),
+                 (3, write_off.id, write_off.balance_nano, amount - taken)) e (seq, account, balance, change)
+    WHERE e.change <> 0 AND e.account IS NOT NULL;
+END
+$$;
+
+
+--
+-- Name: ledger_refuse(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_refuse() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'The ledger only grows: % on % is refused.', TG_OP, TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+
+--
+-- Name: ledger_release(text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_release(hold text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM ledger_lock(ARRAY(SELECT project_id FROM ledger_holds WHERE id = hold));
+    PERFORM FROM ledger_holds WHERE id = hold FOR NO KEY UPDATE;
+    RETURN ledger_close(ARRAY[hold], 'released');
+END
+$$;
+
+
+--
+-- Name: ledger_renew(text[], double precision); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_renew(ids text[], seconds double precision) RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM ledger_holds WHERE id = ANY (ids) ORDER BY id FOR NO KEY UPDATE;
+    UPDATE ledger_holds SET expires_at = clock_timestamp() + make_interval(secs => seconds), updated_at = now()
+    WHERE id = ANY (ids) AND state = 'open';
+    RETURN QUERY SELECT i FROM unnest(ids) i WHERE NOT EXISTS (SELECT FROM ledger_holds h WHERE h.id = i AND h.state = 'open');
+END
+$$;
+
+
+--
+-- Name: ledger_settle(public.settled_request[], integer, boolean); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.ledger_settle(batch public.settled_request[], process integer, is_replay boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    is_sound boolean;
+    is_covered boolean;
+    projects text[];
+    holds text[];
+    amounts bigint[];
+    covering integer;
+    ending text[];
+    revenue bigint;
+    revenue_balance bigint;
+    write_off bigint;
+    write_off_balance bigint;
+BEGIN
+    SELECT
+        bool_and(least(input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano, price_nano_per_mtok, multiplier_bp, held_nano) >= 0),
+        bool_and(cost_nano = 0 OR (hold_id IS NOT NULL AND cost_nano <= held_nano)),
+        array_agg(DISTINCT project_id) FILTER (WHERE cost_nano > 0 OR hold_id IS NOT NULL)
+    INTO is_sound, is_covered, projects FROM unnest(batch);
+    IF NOT is_sound THEN
+        RAISE EXCEPTION 'A usage row has a negative amount.' USING ERRCODE = 'check_violation', CONSTRAINT = 'usage_events_not_negative';
+    END IF;
+    IF projects IS NOT NULL THEN
+        WITH locked AS MATERIALIZED (
+            SELECT id, kind, balance_nano FROM ledger_accounts
+            WHERE project_id = ANY (projects) OR (project_id IS NULL AND kind IN ('revenue', 'write_off') AND stripe = process % 8)
+            ORDER BY id FOR NO KEY UPDATE)
+        SELECT max(id) FILTER (WHERE kind = 'revenue'), max(balance_nano) FILTER (WHERE kind = 'revenue'),
+            max(id) FILTER (WHERE kind = 'write_off'), max(balance_nano) FILTER (WHERE kind = 'write_off')
+        INTO revenue, revenue_balance, write_off, write_off_balance FROM locked;
+    END IF;
+    IF is_replay THEN
+        batch := ARRAY(
+            SELECT r FROM unnest(batch) r
+            WHERE NOT EXISTS (
+                SELECT FROM usage_events u WHERE u.request_id = r.request_id AND u.id = r.id AND u.created_at = r.created_at));
+    END IF;
+    INSERT INTO usage_events (
+        id, project_id, endpoint_id, endpoint_slug, model_id, model_name, model_version, api_key_id, user_id, request_id, surface,
+        service_tier, tier, worker_id, is_xim, is_stream, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano,
+        price_nano_per_mtok, multiplier_bp, status_code, error_code, fault, finish_reason, cut_by_client, ttft_ms, latency_ms, queue_ms,
+        router_us, retries, region, created_at, ledger_tx_id)
+    SELECT
+        id, project_id, endpoint_id, endpoint_slug, model_id, model_name, model_version, api_key_id, user_id, request_id, surface,
+        service_tier, tier, worker_id, is_xim, is_stream, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano,
+        price_nano_per_mtok, multiplier_bp, status_code, error_code, fault, finish_reason, cut_by_client, ttft_ms, latency_ms, queue_ms,
+        router_us, retries, region, created_at, CASE WHEN cost_nano > 0 THEN 'le_' || substr(id, 5) END
+    FROM unnest(batch);
+    IF projects IS NULL THEN RETURN; END IF;
+
+    SELECT array_agg(hold_id), array_agg(amount) INTO holds, amounts FROM (
+        SELECT hold_id, sum(cost_nano)::bigint AS amount FROM unnest(batch) WHERE hold_id IS NOT NULL GROUP BY hold_id, project_id) h;
+    IF holds IS NOT NULL THEN
+        WITH locked AS MATERIALIZED (
+            SELECT h.id, h.kind, h.amount_nano - h.settled_nano >= n.amount AND h.project_id = ANY (projects) AS is_covering
+            FROM unnest(holds, amounts) n (id, amount) JOIN ledger_holds h ON h.id = n.id AND h.state = 'open'
+            ORDER BY h.id FOR NO KEY UPDATE OF h)
+        SELECT count(*) FILTER (WHERE is_covering), array_agg(id) FILTER (WHERE kind = 'request') INTO covering, ending FROM locked;
+    END IF;
+
+    IF is_covered AND covering = cardinality(holds) THEN
+        -- The usual: open holds cover all of it.
+        UPDATE ledger_holds h SET settled_nano = h.settled_nano + n.amount, promo_nano = greatest(0, h.promo_nano - n.amount), updated_at = now()
+        FROM unnest(holds, amounts) n (id, amount) WHERE h.id = n.id AND n.amount > 0;
+        INSERT INTO ledger_transactions (id, idempotency_key, kind, project_id, reference)
+        SELECT 'le_' || substr(id, 5), 'settle:' || id, 'settle', project_id, request_id FROM unnest(batch) WHERE cost_nano > 0;
+        INSERT INTO ledger_entries (tx_id, seq, account_id, amount_nano, balance_after_nano)
+        SELECT tx, seq, account, change, balance + sum(change) OVER (PARTITION BY account ORDER BY n)
+        FROM (
+            SELECT r.ordinality AS n, 'le_' || substr(r.id, 5) AS tx, e.seq, e.account, e.balance, e.change
+            FROM unnest(batch) WITH ORDINALITY r
+            JOIN ledger_accounts held ON held.project_id = r.project_id AND held.kind = 'held' AND held.stripe = 0,
+            LATERAL (VALUES (1, held.id, held.balance_nano, -r.cost_nano), (2, revenue, revenue_balance, r.cost_nano)) e (seq, account, balance, change)
+            WHERE r.cost_nano > 0) p;
+        IF ending IS NOT NULL THEN PERFORM ledger_close(ending, 'settled'); END IF;
+        RETURN;
+    END IF;
+
+    WITH request AS MATERIALIZED (
+        SELECT r.ordinality AS n, 'le_' || substr(r.id, 5) AS tx, r.id, r.request_id, r.project_id, r.cost_nano AS cost, h.id AS hold,
+            CASE WHEN h.id IS NULL THEN 0 ELSE least(r.cost_nano, r.held_nano) END AS wish, h.amount_nano - h.settled_nano AS rest
+        FROM unnest(batch) WITH ORDINALITY r
+        LEFT JOIN ledger_holds h ON h.id = r.hold_id AND h.project_id = r.project_id AND h.state = 'open'
+        WHERE r.cost_nano > 0
+    ), covered AS MATERIALIZED (
+        -- Running sums share a hold out in the order of the batch: what this request finds in it is what it takes of it.
+        SELECT *, (CASE WHEN hold IS NULL THEN 0 ELSE least(rest, sum(wish) OVER w) - least(rest, sum(wish) OVER w - wish) END)::bigint AS from_hold
+        FROM request WINDOW w AS (PARTITION BY hold ORDER BY n)
+    ), spent AS (
+        UPDATE ledger_holds h SET settled_nano = h.settled_nano + c.amount, promo_nano = greatest(0, h.promo_nano - c.amount), updated_at = now()
+        FROM (SELECT hold, sum(from_hold)::bigint AS amount FROM covered WHERE from_hold > 0 GROUP BY hold) c WHERE h.id = c.hold
+    ), booked AS (
+        INSERT INTO ledger_transactions (id, idempotency_key, kind, project_id, reference)
+        SELECT tx, 'settle:' || id, 'settle', project_id, request_id FROM covered
+    ), excess AS MATERIALIZED (
+        SELECT c.n, c.tx, c.cost - c.from_hold AS excess, sum(c.cost - c.from_hold) OVER (PARTITION BY c.project_id ORDER BY n) AS upto,
+            cash.id AS cash, cash.balance_nano AS cash_balance, greatest(0, cash.balance_nano + cash.allow_negative_to_nano) AS cash_there,
+            promo.id AS promo, promo.balance_nano AS promo_balance, promo.balance_nano AS promo_there
+        FROM covered c
+        JOIN ledger_accounts cash ON cash.project_id = c.project_id AND cash.kind = 'cash' AND cash.stripe = 0
+        JOIN ledger_accounts promo ON promo.project_id = c.project_id AND promo.kind = 'promo' AND promo.stripe = 0
+        WHERE c.cost > c.from_hold
+    ), shared AS MATERIALIZED (
+        SELECT *,
+            (least(cash_there, upto) - least(cash_there, upto - excess))::bigint AS from_cash,
+            (least(promo_there, greatest(0, upto - cash_there)) - least(promo_there, greatest(0, upto - excess - cash_there)))::bigint AS from_promo
+        FROM excess
+    ), posting AS (
+        SELECT c.n, c.tx, 1 AS seq, held.id AS account, held.balance_nano AS balance, -c.from_hold AS change
+        FROM covered c JOIN ledger_accounts held ON held.project_id = c.project_id AND held.kind = 'held' AND held.stripe = 0
+        UNION ALL SELECT n, tx, 2, revenue, revenue_balance, cost FROM covered
+        UNION ALL SELECT n, tx, 3, cash, cash_balance, -from_cash FROM shared
+        UNION ALL SELECT n, tx, 4, promo, promo_balance, -from_promo FROM shared
+        UNION ALL SELECT n, tx, 5, write_off, write_off_balance, from_cash + from_promo - excess FROM shared
+    )
+    INSERT INTO ledger_entries (tx_id, seq, account_id, amount_nano, balance_after_nano)
+    SELECT tx, seq, account, change, balance + sum(change) OVER (PARTITION BY account ORDER BY n) FROM posting WHERE change <> 0;
+
+    IF ending IS NOT NULL THEN PERFORM ledger_close(ending, 'settled'); END IF;
 END
 $$;
 
@@ -170,6 +726,91 @@ CREATE TABLE public.endpoints (
 
 
 --
+-- Name: ledger_accounts; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.ledger_accounts (
+    id bigint NOT NULL,
+    project_id text COLLATE pg_catalog."C",
+    kind public.ledger_account_kind NOT NULL,
+    stripe integer DEFAULT 0 NOT NULL,
+    currency text DEFAULT 'USD'::text NOT NULL,
+    balance_nano bigint DEFAULT 0 NOT NULL,
+    allow_negative_to_nano bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT ledger_accounts_not_below CHECK ((balance_nano >= (- allow_negative_to_nano)))
+)
+WITH (fillfactor='25');
+
+
+--
+-- Name: ledger_accounts_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.ledger_accounts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.ledger_accounts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: ledger_entries; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.ledger_entries (
+    tx_id text NOT NULL COLLATE pg_catalog."C",
+    seq smallint NOT NULL,
+    account_id bigint NOT NULL,
+    amount_nano bigint NOT NULL,
+    balance_after_nano bigint NOT NULL
+);
+
+
+--
+-- Name: ledger_holds; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.ledger_holds (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    kind public.ledger_hold_kind NOT NULL,
+    request_id text COLLATE pg_catalog."C",
+    gateway_id text,
+    amount_nano bigint NOT NULL,
+    settled_nano bigint DEFAULT 0 NOT NULL,
+    promo_nano bigint NOT NULL,
+    state public.ledger_hold_state DEFAULT 'open'::public.ledger_hold_state NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT ledger_holds_parts CHECK (((settled_nano >= 0) AND (promo_nano >= 0) AND ((settled_nano + promo_nano) <= amount_nano) AND ((kind = 'request'::public.ledger_hold_kind) = (request_id IS NOT NULL))))
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: ledger_transactions; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.ledger_transactions (
+    id text NOT NULL COLLATE pg_catalog."C",
+    idempotency_key text NOT NULL COLLATE pg_catalog."C",
+    kind public.ledger_kind NOT NULL,
+    project_id text COLLATE pg_catalog."C",
+    reference text,
+    memo text,
+    created_by text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
 -- Name: models; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -231,6 +872,7 @@ CREATE TABLE public.projects (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    ledger_frozen boolean DEFAULT false NOT NULL,
     CONSTRAINT projects_id_check CHECK ((id ~ '^proj_[0-9a-z]{24}$'::text)),
     CONSTRAINT projects_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 128))),
     CONSTRAINT projects_slug_check CHECK ((slug ~ '^[a-z][a-z0-9-]{0,38}[a-z0-9]$'::text)),
@@ -335,16 +977,7 @@ CREATE TABLE public.usage_events (
     region text,
     ledger_tx_id text,
     created_at timestamp with time zone NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    CONSTRAINT usage_events_cached_tokens_check CHECK ((cached_tokens >= 0)),
-    CONSTRAINT usage_events_cost_nano_check CHECK ((cost_nano >= 0)),
-    CONSTRAINT usage_events_fault_check CHECK ((fault = ANY (ARRAY['none'::text, 'client'::text, 'agent'::text, 'router'::text, 'policy'::text]))),
-    CONSTRAINT usage_events_input_tokens_check CHECK ((input_tokens >= 0)),
-    CONSTRAINT usage_events_multiplier_bp_check CHECK ((multiplier_bp >= 0)),
-    CONSTRAINT usage_events_output_tokens_check CHECK ((output_tokens >= 0)),
-    CONSTRAINT usage_events_price_nano_per_mtok_check CHECK ((price_nano_per_mtok >= 0)),
-    CONSTRAINT usage_events_reasoning_tokens_check CHECK ((reasoning_tokens >= 0)),
-    CONSTRAINT usage_events_surface_check CHECK ((surface = ANY (ARRAY['chat'::text, 'completions'::text, 'responses'::text, 'embeddings'::text, 'rerank'::text, 'score'::text, 'batch'::text, 'memory'::text, 'tool'::text, 'web_search'::text])))
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 )
 PARTITION BY RANGE (created_at);
 
@@ -390,16 +1023,7 @@ CREATE TABLE public.usage_events_default (
     region text,
     ledger_tx_id text,
     created_at timestamp with time zone CONSTRAINT usage_events_created_at_not_null NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT usage_events_xid_not_null NOT NULL,
-    CONSTRAINT usage_events_cached_tokens_check CHECK ((cached_tokens >= 0)),
-    CONSTRAINT usage_events_cost_nano_check CHECK ((cost_nano >= 0)),
-    CONSTRAINT usage_events_fault_check CHECK ((fault = ANY (ARRAY['none'::text, 'client'::text, 'agent'::text, 'router'::text, 'policy'::text]))),
-    CONSTRAINT usage_events_input_tokens_check CHECK ((input_tokens >= 0)),
-    CONSTRAINT usage_events_multiplier_bp_check CHECK ((multiplier_bp >= 0)),
-    CONSTRAINT usage_events_output_tokens_check CHECK ((output_tokens >= 0)),
-    CONSTRAINT usage_events_price_nano_per_mtok_check CHECK ((price_nano_per_mtok >= 0)),
-    CONSTRAINT usage_events_reasoning_tokens_check CHECK ((reasoning_tokens >= 0)),
-    CONSTRAINT usage_events_surface_check CHECK ((surface = ANY (ARRAY['chat'::text, 'completions'::text, 'responses'::text, 'embeddings'::text, 'rerank'::text, 'score'::text, 'batch'::text, 'memory'::text, 'tool'::text, 'web_search'::text])))
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT usage_events_xid_not_null NOT NULL
 );
 
 
@@ -451,6 +1075,62 @@ ALTER TABLE ONLY public.endpoints
 
 
 --
+-- Name: ledger_accounts ledger_accounts_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.ledger_accounts
+    ADD CONSTRAINT ledger_accounts_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: ledger_accounts ledger_accounts_project_id_kind_stripe_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.ledger_accounts
+    ADD CONSTRAINT ledger_accounts_project_id_kind_stripe_key UNIQUE NULLS NOT DISTINCT (project_id, kind, stripe);
+
+
+--
+-- Name: ledger_entries ledger_entries_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.ledger_entries
+    ADD CONSTRAINT ledger_entries_pkey PRIMARY KEY (tx_id, seq);
+
+
+--
+-- Name: ledger_holds ledger_holds_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.ledger_holds
+    ADD CONSTRAINT ledger_holds_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: ledger_holds ledger_holds_request_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.ledger_holds
+    ADD CONSTRAINT ledger_holds_request_id_key UNIQUE (request_id);
+
+
+--
+-- Name: ledger_transactions ledger_transactions_idempotency_key_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.ledger_transactions
+    ADD CONSTRAINT ledger_transactions_idempotency_key_key UNIQUE (idempotency_key);
+
+
+--
+-- Name: ledger_transactions ledger_transactions_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.ledger_transactions
+    ADD CONSTRAINT ledger_transactions_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: models models_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -495,7 +1175,7 @@ ALTER TABLE ONLY public.service_tiers
 --
 
 ALTER TABLE ONLY public.usage_events
-    ADD CONSTRAINT usage_events_pkey PRIMARY KEY (id, created_at);
+    ADD CONSTRAINT usage_events_pkey PRIMARY KEY (request_id, id, created_at);
 
 
 --
@@ -503,7 +1183,7 @@ ALTER TABLE ONLY public.usage_events
 --
 
 ALTER TABLE ONLY public.usage_events_default
-    ADD CONSTRAINT usage_events_default_pkey PRIMARY KEY (id, created_at);
+    ADD CONSTRAINT usage_events_default_pkey PRIMARY KEY (request_id, id, created_at);
 
 
 --
@@ -542,6 +1222,27 @@ CREATE UNIQUE INDEX endpoints_by_slug ON public.endpoints USING btree (project_i
 
 
 --
+-- Name: ledger_holds_open_by_expiry; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX ledger_holds_open_by_expiry ON public.ledger_holds USING btree (expires_at) WHERE (state = 'open'::public.ledger_hold_state);
+
+
+--
+-- Name: ledger_holds_open_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX ledger_holds_open_by_project ON public.ledger_holds USING btree (project_id) WHERE (state = 'open'::public.ledger_hold_state);
+
+
+--
+-- Name: ledger_transactions_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX ledger_transactions_by_project ON public.ledger_transactions USING btree (project_id, created_at, id);
+
+
+--
 -- Name: models_by_name; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -549,24 +1250,10 @@ CREATE UNIQUE INDEX models_by_name ON public.models USING btree (project_id, nam
 
 
 --
--- Name: usage_events_by_request; Type: INDEX; Schema: public; Owner: -
---
-
-CREATE INDEX usage_events_by_request ON ONLY public.usage_events USING btree (request_id);
-
-
---
 -- Name: usage_events_by_xid; Type: INDEX; Schema: public; Owner: -
 --
 
 CREATE INDEX usage_events_by_xid ON ONLY public.usage_events USING btree (xid);
-
-
---
--- Name: usage_events_default_request_id_idx; Type: INDEX; Schema: public; Owner: -
---
-
-CREATE INDEX usage_events_default_request_id_idx ON public.usage_events_default USING btree (request_id);
 
 
 --
@@ -584,17 +1271,45 @@ ALTER INDEX public.usage_events_pkey ATTACH PARTITION public.usage_events_defaul
 
 
 --
--- Name: usage_events_default_request_id_idx; Type: INDEX ATTACH; Schema: public; Owner: -
---
-
-ALTER INDEX public.usage_events_by_request ATTACH PARTITION public.usage_events_default_request_id_idx;
-
-
---
 -- Name: usage_events_default_xid_idx; Type: INDEX ATTACH; Schema: public; Owner: -
 --
 
 ALTER INDEX public.usage_events_by_xid ATTACH PARTITION public.usage_events_default_xid_idx;
+
+
+--
+-- Name: ledger_accounts ledger_accounts_held; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER ledger_accounts_held AFTER UPDATE OF balance_nano ON public.ledger_accounts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.kind = 'held'::public.ledger_account_kind)) EXECUTE FUNCTION public.ledger_check_held();
+
+
+--
+-- Name: ledger_entries ledger_entries_apply; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER ledger_entries_apply AFTER INSERT ON public.ledger_entries REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.ledger_apply();
+
+
+--
+-- Name: ledger_entries ledger_entries_only_grow; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER ledger_entries_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION public.ledger_refuse();
+
+
+--
+-- Name: ledger_transactions ledger_transactions_only_grow; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER ledger_transactions_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_transactions FOR EACH STATEMENT EXECUTE FUNCTION public.ledger_refuse();
+
+
+--
+-- Name: projects projects_open_ledger_accounts; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER projects_open_ledger_accounts AFTER INSERT ON public.projects FOR EACH ROW EXECUTE FUNCTION public.ledger_open_accounts();
 
 
 --
@@ -638,6 +1353,22 @@ ALTER TABLE ONLY public.endpoints
 
 
 --
+-- Name: ledger_accounts ledger_accounts_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.ledger_accounts
+    ADD CONSTRAINT ledger_accounts_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
+-- Name: ledger_holds ledger_holds_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.ledger_holds
+    ADD CONSTRAINT ledger_holds_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: models models_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -664,6 +1395,30 @@ ALTER TABLE public.data_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.endpoints ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: ledger_accounts; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.ledger_accounts ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: ledger_entries; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.ledger_entries ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: ledger_holds; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.ledger_holds ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: ledger_transactions; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.ledger_transactions ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: models; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -687,6 +1442,36 @@ CREATE POLICY tenant ON public.api_keys TO xerotier_tenant USING ((project_id = 
 --
 
 CREATE POLICY tenant ON public.endpoints TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: ledger_accounts tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.ledger_accounts FOR SELECT TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: ledger_entries tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.ledger_entries FOR SELECT TO xerotier_tenant USING ((account_id IN ( SELECT ledger_accounts.id
+   FROM public.ledger_accounts
+  WHERE (ledger_accounts.project_id = current_setting('xerotier.project'::text, true)))));
+
+
+--
+-- Name: ledger_holds tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.ledger_holds FOR SELECT TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: ledger_transactions tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.ledger_transactions FOR SELECT TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -730,6 +1515,103 @@ REVOKE ALL ON FUNCTION public.create_usage_partitions(first timestamp with time 
 
 
 --
+-- Name: FUNCTION ledger_apply(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_apply() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ledger_check_held(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_check_held() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ledger_close(ids text[], new_state public.ledger_hold_state); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_close(ids text[], new_state public.ledger_hold_state) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ledger_expire(most integer); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_expire(most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.ledger_expire(most integer) TO xerotier_system;
+
+
+--
+-- Name: FUNCTION ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, OUT granted bigint, OUT available bigint); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, OUT granted bigint, OUT available bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, OUT granted bigint, OUT available bigint) TO xerotier_system;
+
+
+--
+-- Name: FUNCTION ledger_lock(projects text[]); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_lock(projects text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ledger_new_id(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_new_id() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ledger_open_accounts(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_open_accounts() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ledger_post(new_kind text, project text, amount bigint, key text, new_reference text, new_memo text, author text, is_manual boolean, OUT id text, OUT is_new boolean); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_post(new_kind text, project text, amount bigint, key text, new_reference text, new_memo text, author text, is_manual boolean, OUT id text, OUT is_new boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.ledger_post(new_kind text, project text, amount bigint, key text, new_reference text, new_memo text, author text, is_manual boolean, OUT id text, OUT is_new boolean) TO xerotier_system;
+
+
+--
+-- Name: FUNCTION ledger_refuse(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_refuse() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION ledger_release(hold text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_release(hold text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.ledger_release(hold text) TO xerotier_system;
+
+
+--
+-- Name: FUNCTION ledger_renew(ids text[], seconds double precision); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_renew(ids text[], seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.ledger_renew(ids text[], seconds double precision) TO xerotier_system;
+
+
+--
+-- Name: FUNCTION ledger_settle(batch public.settled_request[], process integer, is_replay boolean); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.ledger_settle(batch public.settled_request[], process integer, is_replay boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.ledger_settle(batch public.settled_request[], process integer, is_replay boolean) TO xerotier_system;
+
+
+--
 -- Name: TABLE api_keys; Type: ACL; Schema: public; Owner: -
 --
 
@@ -750,6 +1632,38 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.data_keys TO xerotier_system;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.endpoints TO xerotier_tenant;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.endpoints TO xerotier_system;
+
+
+--
+-- Name: TABLE ledger_accounts; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.ledger_accounts TO xerotier_tenant;
+GRANT SELECT ON TABLE public.ledger_accounts TO xerotier_system;
+
+
+--
+-- Name: TABLE ledger_entries; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.ledger_entries TO xerotier_tenant;
+GRANT SELECT ON TABLE public.ledger_entries TO xerotier_system;
+
+
+--
+-- Name: TABLE ledger_holds; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.ledger_holds TO xerotier_tenant;
+GRANT SELECT ON TABLE public.ledger_holds TO xerotier_system;
+
+
+--
+-- Name: TABLE ledger_transactions; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.ledger_transactions TO xerotier_tenant;
+GRANT SELECT ON TABLE public.ledger_transactions TO xerotier_system;
 
 
 --

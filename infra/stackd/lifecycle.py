@@ -81,6 +81,7 @@ def bring_up(settings: Settings) -> None:
     write_environment(settings, server, encryption_key)
     migrate(settings, server, encryption_key)
     check_configuration(settings, wanted)
+    ensure(supervisor, "sweeper", changed)
     ensure_gateways(supervisor, settings, changed)
     ensure_nginx(supervisor, settings, changed, web)
     wait_for("nginx", lambda: listens(settings.https_port) and listens(settings.http_port), settings.logs / "nginx.log")
@@ -170,7 +171,7 @@ def down(directory: pathlib.Path, remove: bool) -> None:
             # From the client inwards, so that nothing is asked of what is already gone; Postgres last, when all rows are in.
             stop_all(supervisor, ["nginx"])
             stop_gateways(supervisor)
-            stop_all(supervisor, ["engine", "redis", "postgres"])
+            stop_all(supervisor, ["sweeper", "engine", "redis", "postgres"])
             supervisor.shutdown()
             records = processes.read(directory / "pids" / "supervisord")
             with contextlib.suppress(Problem):
@@ -236,7 +237,7 @@ def check_machine(settings: Settings) -> None:
     missing = [path for path in NEEDED if not os.path.exists(path)]
     if missing:
         raise Problem(f"missing: {' '.join(missing)}; infra/setup installs what is needed")
-    for name in ["gateway", "migrate"]:
+    for name in ["gateway", "migrate", "billing", "sweeper"]:
         if not os.access(settings.binaries / name, os.X_OK):
             raise Problem(f"{settings.binaries / name} is missing: build it with `make build` (swift build -c release)")
     existing = next(path for path in [settings.directory, *settings.directory.parents] if path.exists())

@@ -92,6 +92,11 @@ def gateway(settings: Settings, group: str, number: int, shared: dict[str, str])
     return program([str(binary)], shared | {environment_name(key): value for key, value in own.items()}, files=[binary])
 
 
+def sweeper(settings: Settings, shared: dict[str, str]) -> dict:
+    binary = settings.binaries / "sweeper"
+    return program([str(binary)], shared, files=[binary])
+
+
 def web(settings: Settings) -> dict:
     # QUIT lets nginx finish what it is answering; so do the workers of a killed master, beside the new ones.
     return program(nginx.command(settings), stop="QUIT", leftovers="finish", remove=[nginx.http1_socket(settings), nginx.http2_socket(settings)])
@@ -99,7 +104,7 @@ def web(settings: Settings) -> dict:
 
 def everything(settings: Settings, server: Postgres, encryption_key: str) -> dict[str, dict]:
     shared = configuration(settings, server, encryption_key)
-    found = {"postgres": postgres(server), "redis": redis(settings), "nginx": web(settings)}
+    found = {"postgres": postgres(server), "redis": redis(settings), "nginx": web(settings), "sweeper": sweeper(settings, shared)}
     if settings.engine == "default":
         found["engine"] = engine(settings)
     for group in GROUPS:

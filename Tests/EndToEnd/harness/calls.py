@@ -88,12 +88,22 @@ def check_answer(answer: httpx.Response, schema: str | None = None):
 
 def check_good(value: dict, schema: str | None):
     assert "error" not in value, f"an error with a status of success: {value}"
+    if value.get("object") == "list" and "first_id" in value:
+        return check_list(value)
     known = {"chat.completion": "CreateChatCompletionResponse", "model": "Model", "list": "ListModelsResponse"}
     schema = schema or known.get(value.get("object"))
     if schema and schema != "none":
         openapi.check(schema, value)
     if value.get("object") == "chat.completion":
         check_completion(value)
+
+
+def check_list(value: dict):
+    """A page of 01 §6."""
+    assert set(value) == {"object", "data", "first_id", "last_id", "has_more"}, value.keys()
+    ids = [each["id"] for each in value["data"]] or [None]
+    assert (value["first_id"], value["last_id"]) == (ids[0], ids[-1])
+    assert isinstance(value["has_more"], bool) and len(set(ids)) == len(ids)
 
 
 def check_completion(value: dict):

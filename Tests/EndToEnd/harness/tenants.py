@@ -1,7 +1,8 @@
-"""Projects, keys, endpoints and tiers, made with the operator's tool `migrate`."""
+"""Projects, their credit, keys, endpoints and tiers, made with the operator's tools `migrate` and `billing`."""
 
 import json
 import os
+import pathlib
 import secrets
 import subprocess
 import time
@@ -11,17 +12,26 @@ from .stack import ROOT
 
 
 class MigrateFailed(Exception):
-    """`migrate` refused; the text is what it said on stderr."""
+    """An operator's tool refused; the text is what it said on stderr."""
 
 
-def migrate(*arguments) -> dict:
-    program = os.environ.get("XEROTIER_MIGRATE") or str(ROOT / ".build" / "release" / "migrate")
+def run(program: pathlib.Path | str, *arguments) -> str:
     done = subprocess.run(
         [program, *(str(each) for each in arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     if done.returncode != 0:
-        raise MigrateFailed(f"migrate {' '.join(map(str, arguments))}: {done.stderr.strip()}")
-    return json.loads(done.stdout) if done.stdout.strip() else {}
+        raise MigrateFailed(f"{pathlib.Path(program).name} {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def migrate(*arguments) -> dict:
+    output = run(os.environ.get("XEROTIER_MIGRATE") or ROOT / ".build" / "release" / "migrate", *arguments)
+    return json.loads(output) if output.strip() else {}
+
+
+def billing(*arguments) -> str:
+    """The operator's tool for money; it answers in words."""
+    return run(ROOT / ".build" / "release" / "billing", *arguments)
 
 
 def options(values: dict) -> list:
@@ -60,9 +70,12 @@ class Project:
     slug: str
 
     @classmethod
-    def create(cls, prefix: str = "e2e") -> "Project":
+    def create(cls, prefix: str = "e2e", credit: str | None = "1000") -> "Project":
+        """A new project with that many dollars of credit; without credit only what is free can be used."""
         slug = unique(prefix)
         made = migrate("project", "set", "--slug", slug, "--name", f"Tests {slug}")
+        if credit:
+            billing("grant", "--project", slug, "--usd", credit, "--key", f"grant:{slug}")
         return cls(made["id"], made["slug"])
 
     def key(self, scopes: str = "inference", **values) -> Key:

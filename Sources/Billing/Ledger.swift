@@ -1,0 +1,73 @@
+import OpenAI
+import Postgres
+import Tenancy
+
+/// The ledger in Postgres (08 §6). Its rules are those of the functions `ledger_…` in infra/postgres; here is how they are called.
+public struct Ledger: Sendable {
+    let database: SystemDatabase
+    private let holdSeconds: Double
+
+    /// - Parameter timeScale: shortens the life of holds in tests.
+    public init(database: SystemDatabase, timeScale: Double = 1) {
+        self.database = database
+        holdSeconds = 60 * timeScale
+    }
+
+    /// Posts money that comes, goes or is put right, once for each key.
+    public func post(_ posting: LedgerPosting) throws -> LedgerPosted {
+        try mapping {
+            let row = try database.withConnection { connection in
+                try connection.query(
+                    """
+                    SELECT id, is_new FROM ledger_post(\(posting.kind.rawValue), \(posting.project), \(posting.amount)::bigint, \(posting.key),
+                        \(posting.reference), \(posting.memo), \(posting.author), \(posting.isManual))
+                    """)[0]
+            }
+            return LedgerPosted(id: try row.get("id"), isNew: try row.get("is_new"))
+        }
+    }
+
+    /// Gives back what expired holds have left, up to `most` of them; answers how many it ended. Several callers share the work.
+    public func expireHolds(most: Int) throws -> Int {
+        try database.withConnection { try $0.query("SELECT ledger_expire(\(most)::integer) AS ended")[0].get("ended") }
+    }
+
+    private func mapping<Value>(_ body: () throws -> Value) throws -> Value {
+        do {
+            return try body()
+        } catch let error as PostgresError {
+            guard case .server(let message) = error, let refusal = LedgerError(message) else { throw error }
+            throw refusal
+        }
+    }
+}
+
+extension Ledger: CreditSource {
+    public func hold(
+        _ id: ID<CreditHold>, kind: CreditHoldKind, of project: ID<Project>, gateway: String, want: Int64, atLeast: Int64, key: String
+    ) throws -> CreditGrant {
+        try mapping {
+            let row = try database.withConnection { connection in
+                try connection.query(
+                    """
+                    SELECT granted, available FROM ledger_hold(\(id), \(kind.name), \(kind.requestID), \(project), \(gateway), \(want)::bigint,
+                        \(atLeast)::bigint, \(key), \(holdSeconds)::double precision)
+                    """)[0]
+            }
+            return CreditGrant(granted: try row.get("granted"), available: try row.get("available"))
+        }
+    }
+
+    public func renew(_ ids: [ID<CreditHold>]) throws -> [ID<CreditHold>] {
+        guard !ids.isEmpty else { return [] }
+        return try database.withConnection { connection in
+            try connection.query(
+                "SELECT id FROM ledger_renew(\(ids.map(\.description))::text[], \(holdSeconds)::double precision) id"
+            ).map { try $0.get("id") }
+        }
+    }
+
+    public func release(_ id: ID<CreditHold>) throws {
+        try database.withConnection { _ = try $0.query("SELECT ledger_release(\(id))") }
+    }
+}

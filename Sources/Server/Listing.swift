@@ -1,0 +1,98 @@
+import Foundation
+import JSON
+import OpenAI
+
+/// What a list is asked for (01 §6): `limit` 1-100, `after` and `before` a thing by its identifier, `order`.
+public struct ListQuery: Sendable, Equatable {
+    public var limit = 20
+    public var after: String?
+    public var before: String?
+    public var isAscending = false
+
+    public init() {}
+
+    public init(_ query: Query) throws {
+        if let text = query["limit"] {
+            guard let limit = Int(text), (1...100).contains(limit) else {
+                throw APIError.invalid("limit", "'limit' must be between 1 and 100.")
+            }
+            self.limit = limit
+        }
+        switch query["order"] {
+        case nil, "desc": break
+        case "asc": isAscending = true
+        default: throw APIError.invalid("order", "'order' must be 'asc' or 'desc'.")
+        }
+        after = query["after"]
+        before = query["before"]
+    }
+
+    /// `before` alone is read from its end backwards, so that the page next to it is found.
+    private var isBackward: Bool { before != nil && after == nil }
+
+    /// SQL for the order in which rows are read, for the sides of the two cursors, and how many rows to read. `page` brings them into order.
+    public var direction: String { isAscending != isBackward ? "ASC" : "DESC" }
+    public var afterSide: String { isAscending ? ">" : "<" }
+    public var beforeSide: String { isAscending ? "<" : ">" }
+    public var rows: Int { limit + 1 }
+
+    /// A page of the rows that were read in that order.
+    public func page<Item>(_ rows: [Item]) -> ListPage<Item> {
+        let kept = rows.prefix(limit)
+        return ListPage(data: isBackward ? kept.reversed() : Array(kept), hasMore: rows.count > limit)
+    }
+
+    public static func badCursor(_ name: String) -> APIError {
+        APIError(.invalidCursor, "'\(name)' is not the identifier of anything in this list.", param: name)
+    }
+}
+
+/// One page of a list.
+public struct ListPage<Item> {
+    public var data: [Item]
+    public var hasMore: Bool
+
+    public init(data: [Item], hasMore: Bool) {
+        self.data = data
+        self.hasMore = hasMore
+    }
+}
+
+extension ListPage: Sendable where Item: Sendable {}
+
+extension Response {
+    /// An answer off the hot path, where `Codable` is fast enough.
+    public static func json(encoding value: some Encodable, status: Int = 200) throws -> Response {
+        .json(try encoded(value), status: status)
+    }
+
+    public static func list<Item: Encodable & Identifiable>(_ page: ListPage<Item>) throws -> Response
+    where Item.ID: CustomStringConvertible {
+        try list(page) { (id: $0.id.description, json: try encoded($0)) }
+    }
+
+    /// - Parameter line: an item's identifier, and the item as JSON.
+    public static func list<Item>(_ page: ListPage<Item>, _ line: (Item) throws -> (id: String, json: [UInt8])) rethrows -> Response {
+        let lines = try page.data.map(line)
+        var json = JSONWriter(capacity: 4096)
+        json.raw(#"{"object":"list","data":["#)
+        for (index, line) in lines.enumerated() {
+            if index > 0 { json.raw("," as StaticString) }
+            json.raw(line.json)
+        }
+        json.raw(#"],"first_id":"#)
+        json.string(lines.first?.id)
+        json.raw(#","last_id":"#)
+        json.string(lines.last?.id)
+        json.raw(#","has_more":"#)
+        json.bool(page.hasMore)
+        json.raw("}" as StaticString)
+        return .json(json.bytes)
+    }
+
+    private static func encoded(_ value: some Encodable) throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        return Array(try encoder.encode(value))
+    }
+}
