@@ -54,6 +54,7 @@ import Threads
         let server = assembly.server
         front.run { server.handle($0) }
         assembly.shutdown()
+        assembly.accessLog.stop()
     }
 
     /// Out of an assembly that touches nothing of a gateway beside it: neither its journals nor its port.
