@@ -121,6 +121,8 @@ public struct EndpointRecord: Sendable, Equatable {
     public var taskMode: TaskMode
     public var tier: ServiceTier
     public var modelID: ID<Model>
+    /// `system_fingerprint` where the engine gives none.
+    public let fingerprint: String
     public var modelName: String
     public var modelVersion: String
     /// The context window in tokens, where it is known.
@@ -144,6 +146,7 @@ public struct EndpointRecord: Sendable, Equatable {
         self.taskMode = taskMode
         self.tier = tier
         self.modelID = modelID
+        fingerprint = "fp_" + modelID.description.suffix(10)
         self.modelName = modelName
         self.modelVersion = modelVersion
         self.contextLength = contextLength

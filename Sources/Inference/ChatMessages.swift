@@ -8,6 +8,7 @@ struct ChatMessages {
     private(set) var hasSystemMessage = false
 
     private static let roles: [String] = ["system", "developer", "user", "assistant", "tool", "function"]
+    private static let userParts = ["text", "image_url", "input_audio", "file"]
     private static let countLimit = 2_048
     private static let textLimit = 10 << 20
     private static let imageLimit = 20
@@ -24,16 +25,22 @@ struct ChatMessages {
         var index = 0
         for message in value.elements {
             guard index < Self.countLimit else { throw Self.invalid("messages", "'messages' has more than \(Self.countLimit) items.") }
-            try check(message, "messages[\(index)]")
+            try check(message, Place(index: index))
             index += 1
         }
         guard index > 0 else { throw Self.invalid("messages", "'messages' must not be empty.") }
     }
 
+    /// `messages[3]`, made into text only where something is wrong.
+    private struct Place: CustomStringConvertible {
+        let index: Int
+        var description: String { "messages[\(index)]" }
+    }
+
     private static func invalid(_ param: String, _ message: String) -> APIError { APIError(.invalidMessages, message, param: param) }
 
-    private mutating func check(_ message: JSONElement, _ path: String) throws {
-        guard message.kind == .object else { throw Self.invalid(path, "'\(path)' must be an object.") }
+    private mutating func check(_ message: JSONElement, _ path: Place) throws {
+        guard message.kind == .object else { throw Self.invalid("\(path)", "'\(path)' must be an object.") }
         guard let role = message["role"] else { throw Self.invalid("\(path).role", "'\(path).role' is missing.") }
         guard let name = role.string, Self.roles.contains(name) else {
             throw Self.invalid("\(path).role", "'\(path).role' must be one of \(Self.roles.joined(separator: ", ")).")
@@ -50,23 +57,24 @@ struct ChatMessages {
             if name != "user" { hasSystemMessage = true }
             try checkCallsAnswered(path)
             guard let content, !content.isNull else { throw Self.invalid("\(path).content", "'\(path).content' is missing.") }
-            try checkText(content, "\(path).content", parts: name == "user" ? ["text", "image_url", "input_audio", "file"] : ["text"])
+            try checkText(content, "\(path).content", parts: name == "user" ? Self.userParts : ["text"])
         }
         if let author = message["name"], !author.isNull, author.string == nil {
             throw Self.invalid("\(path).name", "'\(path).name' must be a string.")
         }
         if textBytes - before > Self.textLimit {
-            throw APIError(.requestTooLarge, "The text of '\(path)' is larger than \(Self.textLimit) bytes.", param: path)
+            throw APIError(.requestTooLarge, "The text of '\(path)' is larger than \(Self.textLimit) bytes.", param: "\(path)")
         }
     }
 
     // MARK: Content
 
-    private mutating func checkText(_ content: JSONElement, _ path: String, parts allowed: [String]) throws {
+    private mutating func checkText(_ content: JSONElement, _ path: @autoclosure () -> String, parts allowed: [String]) throws {
         if let text = content.utf8 {
             textBytes += text.count
             return
         }
+        let path = path()
         guard content.kind == .array else { throw Self.invalid(path, "'\(path)' must be a string or an array of content parts.") }
         var index = 0
         for part in content.elements {
@@ -116,7 +124,7 @@ struct ChatMessages {
 
     // MARK: Tool calls
 
-    private mutating func checkAssistant(_ message: JSONElement, _ content: JSONElement?, _ path: String) throws {
+    private mutating func checkAssistant(_ message: JSONElement, _ content: JSONElement?, _ path: Place) throws {
         try checkCallsAnswered(path)
         let calls = message["tool_calls"].flatMap { $0.isNull ? nil : $0 }
         let hasFunctionCall = message["function_call"].map { !$0.isNull } ?? false
@@ -149,7 +157,7 @@ struct ChatMessages {
         }
     }
 
-    private mutating func checkTool(_ message: JSONElement, _ content: JSONElement?, _ path: String) throws {
+    private mutating func checkTool(_ message: JSONElement, _ content: JSONElement?, _ path: Place) throws {
         guard let id = message["tool_call_id"]?.string else {
             throw APIError(.invalidToolSequence, "'\(path).tool_call_id' must name a tool call.", param: "\(path).tool_call_id")
         }
@@ -164,8 +172,8 @@ struct ChatMessages {
     }
 
     /// Before the next turn each call needs its answer.
-    private mutating func checkCallsAnswered(_ path: String) throws {
+    private mutating func checkCallsAnswered(_ path: Place) throws {
         guard let id = openCalls.first else { return }
-        throw APIError(.invalidToolSequence, "The tool call '\(id.prefix(64))' has no answer before '\(path)'.", param: path)
+        throw APIError(.invalidToolSequence, "The tool call '\(id.prefix(64))' has no answer before '\(path)'.", param: "\(path)")
     }
 }

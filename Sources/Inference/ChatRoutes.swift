@@ -48,8 +48,8 @@ public struct ChatRoutes: Sendable {
         let run = ChatRun(
             chat: chat, upstreamBody: body.bytes, clamps: body.clamps,
             identity: AnswerIdentity(
-                id: ID<ChatCompletion>.random().description, created: Int(createdAt / 1_000_000), model: endpoint.modelName,
-                serviceTier: chat.profile.name, fingerprint: "fp_" + endpoint.modelID.description.suffix(10)),
+                id: Self.completionID(context.requestID), created: Int(createdAt / 1_000_000), model: endpoint.modelName,
+                serviceTier: chat.profile.name, fingerprint: endpoint.fingerprint),
             readings: readings,
             settlement: Settlement(
                 endpoint: endpoint, principal: principal, requestID: context.requestID, profile: chat.profile, isStream: chat.isStream,
@@ -58,6 +58,13 @@ public struct ChatRoutes: Sendable {
             context: context)
         guard chat.isStream else { return try run.answer() }
         return Response(headers: Self.streamHeaders, body: .stream { try run.stream(to: $0) })
+    }
+
+    /// The request's id under another prefix: as unique, and without asking the kernel for random bits.
+    private static func completionID(_ requestID: String) -> String {
+        var id = ChatCompletion.idPrefix
+        id.append(contentsOf: requestID[requestID.utf8.index(requestID.startIndex, offsetBy: HTTPRequest.idPrefix.utf8.count)...])
+        return id
     }
 
     /// nginx hands frames on at once when it sees `X-Accel-Buffering: no`.

@@ -219,7 +219,11 @@ struct ChatRun {
     // MARK: Words and headers
 
     private func headers(_ call: any UpstreamCall) -> [(name: String, value: String)] {
-        InferenceHeaders.routing(settlement.endpoint, call) + InferenceHeaders.limits(readings) + InferenceHeaders.clamps(clamps)
+        var headers = InferenceHeaders.routing(settlement.endpoint, call)
+        headers.reserveCapacity(16)
+        headers += InferenceHeaders.limits(readings)
+        headers += InferenceHeaders.clamps(clamps)
+        return headers
     }
 
     /// The error with the headers of inference, for answers that are errors as a whole.

@@ -48,9 +48,16 @@ package struct ChatStreamGrammar {
     /// The frames that one chunk of the engine becomes; often one, sometimes none.
     /// - Throws: `MalformedAnswer`; nothing of the chunk must be sent then.
     package mutating func receive(_ root: JSONElement) throws -> [UInt8] {
-        guard root.kind == .object, root["error"].map(\.isNull) ?? true else { throw MalformedAnswer() }
-        if let usage = TokenUsage(root["usage"]) { reportedUsage = usage }
-        guard let list = root["choices"], list.kind == .array else { throw MalformedAnswer() }
+        var list: JSONElement?
+        for member in root.members {
+            switch member.name {
+            case "error" where !member.value.isNull: throw MalformedAnswer()
+            case "usage": if let usage = TokenUsage(member.value) { reportedUsage = usage }
+            case "choices": list = list ?? member.value
+            default: continue
+            }
+        }
+        guard let list, list.kind == .array else { throw MalformedAnswer() }
         var json = JSONWriter(capacity: 512)
         for choice in list.elements {
             if !hasBegun { begin(root, &json) }
@@ -124,15 +131,25 @@ package struct ChatStreamGrammar {
     }
 
     private mutating func receive(choice: JSONElement, _ json: inout JSONWriter) throws {
-        let index = choice["index"]?.integer ?? 0
+        var index = 0
+        var delta, logprobs, reason: JSONElement?
+        for member in choice.members where !member.value.isNull {
+            switch member.name {
+            case "index": index = member.value.integer ?? 0
+            case "delta": delta = member.value
+            case "logprobs": logprobs = member.value
+            case "finish_reason": reason = member.value
+            default: continue
+            }
+        }
         guard choices.indices.contains(index) else { throw MalformedAnswer() }
         // An engine that goes on after the end of a choice has nothing to say that a client could place.
         guard choices[index].finishReason == nil else { return }
-        if let delta = choice["delta"], !delta.isNull {
+        if let delta {
             guard delta.kind == .object else { throw MalformedAnswer() }
-            try receive(delta: delta, index, logprobs: choice["logprobs"], &json)
+            try receive(delta: delta, index, logprobs: logprobs, &json)
         }
-        guard let reason = choice["finish_reason"], !reason.isNull else { return }
+        guard let reason else { return }
         guard let name = reason.string, FinishReason.all.contains(name) else { throw MalformedAnswer() }
         finish(index, name, &json)
     }

@@ -32,7 +32,7 @@ public struct Request {
         guard let type = parameters["CONTENT_TYPE"], !type.isEmpty else { return nil }
         let name = type.utf8.prefix { $0 != UInt8(ascii: ";") }.drop { $0 == UInt8(ascii: " ") }
         guard let last = name.lastIndex(where: { $0 != UInt8(ascii: " ") }) else { return "" }
-        return Substring(name[...last]).lowercased()
+        return String(Substring(name[...last])).lowercased()
     }
 
     /// nil = absent or not a number.

@@ -8,14 +8,16 @@ import Glibc
 /// `@unchecked Sendable`: the value is reached only with the lock held.
 public final class Lock<Value>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private var value: Value
+    private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)
 
     public init(_ initial: Value) {
         pthread_mutex_init(mutex, nil)
-        value = initial
+        value.initialize(to: initial)
     }
 
     deinit {
+        value.deinitialize(count: 1)
+        value.deallocate()
         pthread_mutex_destroy(mutex)
         mutex.deallocate()
     }
@@ -23,6 +25,6 @@ public final class Lock<Value>: @unchecked Sendable {
     public func withLock<Answer>(_ body: (inout Value) throws -> Answer) rethrows -> Answer {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        return try body(&value)
+        return try body(&value.pointee)
     }
 }
