@@ -1,4 +1,5 @@
 import CThreads
+import Glibc
 
 /// Work of many threads that one of them does for all.
 ///
@@ -24,7 +25,7 @@ public final class Gathering<Work: Sendable, Answer: Sendable>: Sendable {
 
     private enum Step {
         case done(Answer)
-        case lead([Place])
+        case lead
         case sleep
     }
 
@@ -55,7 +56,11 @@ public final class Gathering<Work: Sendable, Answer: Sendable>: Sendable {
                 word.initialize(to: 0)
                 switch nextStep(of: place, sleepingOn: word) {
                 case .done(let answer): return answer
-                case .lead(let round): finish(round, perform(round.map(\.work)))
+                case .lead:
+                    // On a busy machine others are about to add theirs; on an idle one this comes back at once.
+                    sched_yield()
+                    let round = takeRound()
+                    finish(round, perform(round.map(\.work)))
                 case .sleep: threads_shim_sleep(word)
                 }
             }
@@ -69,12 +74,18 @@ public final class Gathering<Work: Sendable, Answer: Sendable>: Sendable {
             if place.isToLead || !state.isBusy {
                 place.isToLead = false
                 state.isBusy = true
-                let round = Array(state.gathered.prefix(most))
-                state.gathered.removeFirst(round.count)
-                return .lead(round)
+                return .lead
             }
             place.sleeper = word
             return .sleep
+        }
+    }
+
+    private func takeRound() -> [Place] {
+        state.withLock { state in
+            let round = Array(state.gathered.prefix(most))
+            state.gathered.removeFirst(round.count)
+            return round
         }
     }
 

@@ -51,6 +51,8 @@ def redis(settings: Settings) -> dict:
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",
+        # Running requests are added and taken out all the time: in a list, as Redis keeps small sets, each would be searched for.
+        "zset-max-listpack-entries": "0",
         "daemonize": "no",
         "logfile": "",
     }
