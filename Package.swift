@@ -42,7 +42,7 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "OpenAI", "FastCGI", "HTTPClient", "Postgres", "Redis", "JSON", "Crypto", "Jobs", "Threads",
+                "OpenAI", "FastCGI", "HTTPClient", "Postgres", "Redis", "JSON", "Crypto", "Tenancy", "Jobs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
@@ -65,7 +65,7 @@ let package = Package(
         .executableTarget(
             name: "migrate",
             dependencies: [
-                "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Accounts", "Catalog",
+                "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Server", "Accounts", "Catalog",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "workers/migrate"),
@@ -98,14 +98,14 @@ let package = Package(
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "ServerTests", dependencies: ["Server"]),
         .testTarget(name: "BillingTests", dependencies: ["Billing"]),
-        .testTarget(name: "AccountsTests", dependencies: ["Accounts"]),
+        .testTarget(name: "AccountsTests", dependencies: ["Accounts", "JSON"]),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog"]),
         .testTarget(name: "InferenceTests", dependencies: ["Inference"]),
         .testTarget(
             name: "ContractTests",
             dependencies: [
-                "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Accounts", "Billing", "Catalog", "Inference",
-                "Threads",
+                "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Server", "Accounts", "Billing", "Catalog",
+                "Inference", "Threads",
             ]),
     ],
     swiftLanguageModes: [.v6],

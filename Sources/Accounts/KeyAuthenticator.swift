@@ -83,12 +83,17 @@ public enum AccountError: APIErrorConvertible, Equatable {
     case badKey
     case expiredKey
     case recordsUnavailable
+    /// There is no such key, or not for who asks.
+    case noSuchKey
+    case permissionDenied(String)
 
     public var apiError: APIError {
         switch self {
         case .badKey: APIError(.authenticationError, "Invalid API key.")
         case .expiredKey: APIError(.apiKeyExpired, "The API key has expired.")
         case .recordsUnavailable: .unavailable()
+        case .noSuchKey: APIError(.keyNotFound, "There is no such API key.")
+        case .permissionDenied(let message): APIError(.permissionDenied, message)
         }
     }
 }

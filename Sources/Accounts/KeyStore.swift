@@ -3,133 +3,186 @@ import Postgres
 import Server
 import Tenancy
 
-/// A key as it is shown: everything but its value (08 §2.3).
-public struct KeyListing: Sendable, Encodable, Equatable {
-    public var id: ID<APIKey>
-    public var object = "api_key"
-    public var name: String
-    public var prefix: String
-    public var scopes: [String]
-    public var endpoint: String?
-    public var active: Bool
-    public var createdAt: Int
-    public var lastUsedAt: Int?
-    public var expiresAt: Int?
-    public var graceExpiresAt: Int?
-    /// Only in the answer to its creation.
-    public var key: String?
-
-    private enum CodingKeys: String, CodingKey {
-        case id, object, name, prefix, scopes, endpoint, active, key
-        case createdAt = "created_at"
-        case lastUsedAt = "last_used_at"
-        case expiresAt = "expires_at"
-        case graceExpiresAt = "grace_expires_at"
-    }
-}
-
-/// What a new key shall be.
-public struct NewKey: Sendable {
-    public var name: String
-    public var scopes: [String]
-    /// The slug of the only endpoint it may use.
-    public var endpoint: String?
-    /// Unix time; nil = never.
-    public var expiresAt: Int?
-
-    public init(name: String, scopes: [String], endpoint: String? = nil, expiresAt: Int? = nil) {
-        self.name = name
-        self.scopes = scopes
-        self.endpoint = endpoint
-        self.expiresAt = expiresAt
-    }
-}
-
+/// Management of a project's keys. Each change and its line in the audit log are one transaction; who may not see a key does not find it.
 extension TenantConnection {
     /// Makes a key and stores its digest; its value is only in the answer.
-    public func createKey(_ new: NewKey) throws -> KeyListing {
-        guard (1...64).contains(new.name.count) else { throw APIError.invalid("name", "A key's name has 1 to 64 characters.") }
-        let scopes = try Scope.read(new.scopes)
+    public func createKey(_ new: NewKey, by actor: AuditActor) throws -> KeyObject {
+        try KeyRules.check(name: new.name)
+        try new.ipFilter?.check()
+        try new.quota.map(KeyRules.check)
         return try transaction {
-            let projectSlug = try activeProjectSlug()
-            if let endpoint = new.endpoint { try requireEndpoint(endpoint) }
-            guard let key = KeyText.random(projectSlug: projectSlug) else {
-                throw APIError.invalid("project", "The slug '\(projectSlug)' cannot be part of a key.")
+            try keyAuthority(of: actor).check(giving: new.scopes, isService: new.isService)
+            let endpoint = try new.endpoint.map(endpointSlug)
+            let value = try newKeyText()
+            let rows = try query(
+                """
+                INSERT INTO api_keys (id, project_id, name, prefix, key_hash, scopes, endpoint, ip_filter, quota, is_service, created_by, expires_at)
+                SELECT \(ID<APIKey>.random()), \(project), \(new.name), \(value.shownPrefix), \(value.digest.bytes),
+                    \(new.scopes.map(\.rawValue)), \(endpoint), \(try jsonText(new.ipFilter))::jsonb, \(try jsonText(new.quota))::jsonb,
+                    \(new.isService), \(actor.userID), expiry
+                FROM (SELECT COALESCE(to_timestamp(\(new.expiry.unixSeconds)::bigint), date_trunc('second', now()) + make_interval(days => \(new.expiry.days)::integer))
+                    AS expiry) AS given
+                WHERE expiry IS NULL OR expiry > now()
+                RETURNING \(trusted: KeyObject.columns)
+                """)
+            guard var key = try rows.first?.keyObject() else { throw KeyRules.pastExpiry }
+            try audit(AuditEntry(action: "key.create", target: ("api_key", key.id.description), after: key), by: actor)
+            key.key = value.value
+            return key
+        }
+    }
+
+    /// A key, in use or revoked.
+    public func key(_ id: ID<APIKey>, for actor: AuditActor) throws -> KeyObject {
+        let onlyUser = try keyAuthority(of: actor).onlyUser
+        let rows = try query(
+            """
+            SELECT \(trusted: KeyObject.columns) FROM api_keys
+            WHERE project_id = \(project) AND id = \(id) AND (\(onlyUser)::text IS NULL OR created_by = \(onlyUser))
+            """)
+        guard let row = rows.first else { throw AccountError.noSuchKey }
+        return try row.keyObject()
+    }
+
+    public func keys(_ list: ListQuery = ListQuery(), _ filter: KeyFilter = KeyFilter(), for actor: AuditActor) throws -> ListPage<
+        KeyObject
+    > {
+        let onlyUser = try keyAuthority(of: actor).onlyUser
+        for (name, cursor) in [("after", list.after), ("before", list.before)] {
+            guard let cursor else { continue }
+            let rows = try query(
+                """
+                SELECT 1 FROM api_keys
+                WHERE project_id = \(project) AND id = \(cursor) AND (\(onlyUser)::text IS NULL OR created_by = \(onlyUser))
+                """)
+            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
+        }
+        return list.page(
+            try query(
+                """
+                SELECT \(trusted: KeyObject.columns) FROM api_keys
+                WHERE project_id = \(project) AND (\(onlyUser)::text IS NULL OR created_by = \(onlyUser))
+                    AND (\(filter.isActive)::boolean IS NULL OR is_active = \(filter.isActive))
+                    AND (\(filter.scope?.rawValue)::text IS NULL OR \(filter.scope?.rawValue) = ANY(scopes))
+                    AND (\(list.after)::text IS NULL OR (api_keys.created_at, id) \(trusted: list.afterSide) (
+                        SELECT c.created_at, c.id FROM api_keys c WHERE c.project_id = \(project) AND c.id = \(list.after)))
+                    AND (\(list.before)::text IS NULL OR (api_keys.created_at, id) \(trusted: list.beforeSide) (
+                        SELECT c.created_at, c.id FROM api_keys c WHERE c.project_id = \(project) AND c.id = \(list.before)))
+                ORDER BY api_keys.created_at \(trusted: list.direction), id \(trusted: list.direction) LIMIT \(list.rows)
+                """
+            ).map { try $0.keyObject() })
+    }
+
+    public func updateKey(_ id: ID<APIKey>, to change: KeyChange, by actor: AuditActor) throws -> KeyObject {
+        try change.name.map(KeyRules.check(name:))
+        return try self.change(id, "key.update", by: actor) { key, _ in
+            if let scopes = change.scopes, let wider = scopes.first(where: { !key.scopes.contains($0) }) {
+                throw APIError(
+                    .invalidScope, "Scopes can only be taken away; the key lacks '\(wider.rawValue)'. Make a new key for it.",
+                    param: "scopes")
             }
             let rows = try query(
                 """
-                INSERT INTO api_keys (id, project_id, name, prefix, key_hash, scopes, endpoint, expires_at)
-                SELECT \(ID<APIKey>.random()), \(project), \(new.name), \(key.shownPrefix), \(key.digest.bytes), \(scopes.map(\.rawValue)),
-                    \(new.endpoint), expiry FROM (SELECT to_timestamp(\(new.expiresAt)::bigint) AS expiry) AS given
-                WHERE expiry IS NULL OR expiry > now()
-                RETURNING \(trusted: KeyListing.columns)
+                UPDATE api_keys SET name = COALESCE(\(change.name), name), scopes = COALESCE(\(change.scopes?.map(\.rawValue)), scopes),
+                    expires_at = CASE WHEN \(change.expiry != nil) THEN expiry ELSE expires_at END, updated_at = now()
+                FROM (SELECT COALESCE(to_timestamp(\(change.expiry?.unixSeconds)::bigint),
+                    date_trunc('second', now()) + make_interval(days => \(change.expiry?.days)::integer)) AS expiry) AS given
+                WHERE project_id = \(project) AND id = \(id) AND (expiry IS NULL OR expiry > now())
+                RETURNING \(trusted: KeyObject.columns)
                 """)
-            guard let row = rows.first else { throw APIError.invalid("expires_at", "The expiry is in the past.") }
-            var listing = try row.keyListing()
-            listing.key = key.value
-            return listing
+            guard let row = rows.first else { throw KeyRules.pastExpiry }
+            return try row.keyObject()
         }
     }
 
-    /// Ends a key for good; doing it again changes nothing. nil = there is no such key.
-    public func revokeKey(_ id: ID<APIKey>) throws -> KeyListing? {
-        try query(
-            """
-            UPDATE api_keys SET is_active = false, revoked_at = COALESCE(revoked_at, now()), updated_at = now()
-            WHERE id = \(id) AND project_id = \(project) RETURNING \(trusted: KeyListing.columns)
-            """
-        ).first?.keyListing()
+    /// Ends a key for good. Doing it again finds none.
+    @discardableResult
+    public func revokeKey(_ id: ID<APIKey>, by actor: AuditActor) throws -> KeyObject {
+        try change(id, "key.revoke", by: actor) { _, _ in
+            try query(
+                """
+                UPDATE api_keys SET is_active = false, revoked_at = now(), updated_at = now()
+                WHERE project_id = \(project) AND id = \(id) RETURNING \(trusted: KeyObject.columns)
+                """)[0].keyObject()
+        }
     }
 
-    /// The keys of a project, the newest first.
-    public func keys() throws -> [KeyListing] {
-        try query(
-            "SELECT \(trusted: KeyListing.columns) FROM api_keys WHERE project_id = \(project) ORDER BY api_keys.created_at DESC, id DESC"
-        ).map { try $0.keyListing() }
+    /// Gives the key a new value; the present one stays good for the grace, the one before that ends.
+    /// - Parameter grace: seconds.
+    public func rotateKey(_ id: ID<APIKey>, grace: Double, by actor: AuditActor) throws -> KeyObject {
+        let value = try newKeyText()
+        var rotated = try change(id, "key.rotate", by: actor) { key, authority in
+            // A new value is a new key in all but name.
+            try authority.check(giving: key.scopes, isService: false)
+            return try query(
+                """
+                UPDATE api_keys SET previous_key_hash = key_hash, grace_expires_at = now() + make_interval(secs => \(grace)),
+                    key_hash = \(value.digest.bytes), prefix = \(value.shownPrefix), updated_at = now()
+                WHERE project_id = \(project) AND id = \(id) RETURNING \(trusted: KeyObject.columns)
+                """)[0].keyObject()
+        }
+        rotated.key = value.value
+        return rotated
     }
 
-    private func activeProjectSlug() throws -> String {
-        guard let row = try query("SELECT slug FROM projects WHERE id = \(project) AND status = 'active'").first else {
-            throw APIError(.projectNotFound, "The project does not exist.", param: "project")
+    public func setIPFilter(_ rules: IPFilterRules?, on id: ID<APIKey>, by actor: AuditActor) throws -> KeyObject {
+        try rules?.check()
+        return try change(id, "key.ip_filter", by: actor) { _, _ in
+            try query(
+                """
+                UPDATE api_keys SET ip_filter = \(try jsonText(rules))::jsonb, updated_at = now()
+                WHERE project_id = \(project) AND id = \(id) RETURNING \(trusted: KeyObject.columns)
+                """)[0].keyObject()
+        }
+    }
+
+    public func setQuota(_ quota: KeyQuota?, on id: ID<APIKey>, by actor: AuditActor) throws -> KeyObject {
+        try quota.map(KeyRules.check)
+        return try change(id, "key.quota", by: actor) { _, _ in
+            try query(
+                """
+                UPDATE api_keys SET quota = \(try jsonText(quota))::jsonb, updated_at = now()
+                WHERE project_id = \(project) AND id = \(id) RETURNING \(trusted: KeyObject.columns)
+                """)[0].keyObject()
+        }
+    }
+
+    /// Changes a key that is in use, which `body` does with the key as it is, and notes it.
+    private func change(
+        _ id: ID<APIKey>, _ action: String, by actor: AuditActor, _ body: (KeyObject, KeyAuthority) throws -> KeyObject
+    ) throws -> KeyObject {
+        try transaction {
+            let authority = try keyAuthority(of: actor)
+            let onlyUser = authority.onlyUser
+            let rows = try query(
+                """
+                SELECT \(trusted: KeyObject.columns) FROM api_keys
+                WHERE project_id = \(project) AND id = \(id) AND is_active AND (\(onlyUser)::text IS NULL OR created_by = \(onlyUser))
+                FOR UPDATE
+                """)
+            guard let before = try rows.first?.keyObject() else { throw AccountError.noSuchKey }
+            let after = try body(before, authority)
+            try audit(AuditEntry(action: action, target: ("api_key", id.description), before: before, after: after), by: actor)
+            return after
+        }
+    }
+
+    private func newKeyText() throws -> KeyText {
+        let slug: String = try query("SELECT slug FROM projects WHERE id = \(project)")[0].get("slug")
+        guard let key = KeyText.random(projectSlug: slug) else {
+            throw APIError.invalid("project", "The slug '\(slug)' cannot be part of a key.")
+        }
+        return key
+    }
+
+    private func endpointSlug(_ name: String) throws -> String {
+        let rows = try query(
+            """
+            SELECT slug FROM endpoints WHERE project_id = \(project) AND (id = \(name) OR slug = \(name)) AND deleted_at IS NULL
+            """)
+        guard let row = rows.first else {
+            throw APIError(.endpointNotFound, "There is no endpoint '\(name.prefix(64))'.", param: "endpoint")
         }
         return try row.get("slug")
-    }
-
-    private func requireEndpoint(_ slug: String) throws {
-        let rows = try query("SELECT 1 FROM endpoints WHERE project_id = \(project) AND slug = \(slug) AND deleted_at IS NULL")
-        guard !rows.isEmpty else { throw APIError(.endpointNotFound, "There is no endpoint '\(slug)'.", param: "endpoint") }
-    }
-}
-
-extension KeyListing {
-    fileprivate static let columns = """
-        id, name, prefix, scopes, endpoint, is_active, extract(epoch FROM created_at)::bigint AS created_at,
-        extract(epoch FROM last_used_at)::bigint AS last_used_at, extract(epoch FROM expires_at)::bigint AS expires_at,
-        extract(epoch FROM grace_expires_at)::bigint AS grace_expires_at
-        """
-}
-
-extension Row {
-    fileprivate func keyListing() throws -> KeyListing {
-        KeyListing(
-            id: try get("id"), name: try get("name"), prefix: try get("prefix"), scopes: try texts("scopes"),
-            endpoint: try optional("endpoint"),
-            active: try get("is_active"), createdAt: try get("created_at"), lastUsedAt: try optional("last_used_at"),
-            expiresAt: try optional("expires_at"), graceExpiresAt: try optional("grace_expires_at"))
-    }
-}
-
-extension Scope {
-    /// Reads the names of scopes; the older, finer ones are read as `inference`.
-    static func read(_ names: [String]) throws -> [Scope] {
-        let scopes = try names.map { name -> Scope in
-            if ["chat", "models", "embeddings", "responses"].contains(name) { return .inference }
-            guard let scope = Scope(rawValue: name) else {
-                throw APIError(.invalidScope, "'\(name)' is not a scope: inference, management or execution.", param: "scopes")
-            }
-            return scope
-        }
-        guard !scopes.isEmpty else { throw APIError(.invalidScope, "A key has at least one scope.", param: "scopes") }
-        return Scope.allCases.filter(scopes.contains)
     }
 }

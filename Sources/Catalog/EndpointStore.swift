@@ -7,11 +7,13 @@ import Server
 import Tenancy
 
 extension TenantConnection {
-    /// Creates the endpoint, or changes it; the generation counts up only where something changed.
+    /// Creates the endpoint, or changes it; the generation counts up, and the audit log gets a line, only where something changed.
     ///
     /// - Returns: the stored row as JSON, without the upstream's key.
     /// - Throws: `APIError` for what the change lacks or must not have.
-    public func setEndpoint(_ slug: String, to change: EndpointChange, sealing: Sealing, outbound: OutboundGuard) throws -> String {
+    public func setEndpoint(
+        _ slug: String, to change: EndpointChange, sealing: Sealing, outbound: OutboundGuard, by actor: AuditActor
+    ) throws -> String {
         try change.check(outbound)
         // Before the transaction: the key is asked for, and perhaps made, on another connection.
         let sealer = try change.upstreamKey.map { _ in try sealing.sealer(of: project.description) }
@@ -28,14 +30,33 @@ extension TenantConnection {
             let model = try change.model.map { try modelID($0, change) }
             let id = try existing?.get("id") ?? insertEndpoint(slug, model: model, tier: tier, change)
             let before = try endpointJSON(id, without: ["generation", "updated_at"])
+            let auditedBefore = try existing.map { _ in try auditJSON(id) }
             try update(id, change, model: model)
             if let key = change.upstreamKey, let sealer { try setUpstreamKey(key, on: id, sealing, sealer) }
-            if try existing != nil && before != endpointJSON(id, without: ["generation", "updated_at"]) {
+            let isChanged = try before != endpointJSON(id, without: ["generation", "updated_at"])
+            if existing != nil && isChanged {
                 try query(
                     "UPDATE endpoints SET generation = generation + 1, updated_at = now() WHERE id = \(id) AND project_id = \(project)")
             }
+            if existing == nil || isChanged {
+                try audit(
+                    AuditEntry(
+                        action: existing == nil ? "endpoint.create" : "endpoint.update", target: ("endpoint", id.description),
+                        beforeJSON: auditedBefore, afterJSON: auditJSON(id)), by: actor)
+            }
             return try endpointJSON(id, without: ["upstream_api_key"])
         }
+    }
+
+    /// What the audit log keeps of an endpoint: no key, no header's value, no prompt. A new key shows in the generation.
+    private func auditJSON(_ id: ID<Endpoint>) throws -> String {
+        try query(
+            """
+            SELECT to_jsonb(e) || jsonb_build_object(
+                'upstream_api_key', CASE WHEN upstream_api_key IS NULL THEN NULL ELSE 'set' END,
+                'upstream_headers', ARRAY(SELECT jsonb_object_keys(upstream_headers)), 'defaults', defaults - 'system_prompt') AS json
+            FROM endpoints e WHERE id = \(id) AND project_id = \(project)
+            """)[0].get("json")
     }
 
     private func insertEndpoint(_ slug: String, model: ID<Model>?, tier: String, _ change: EndpointChange) throws -> ID<Endpoint> {

@@ -1,5 +1,6 @@
 import OpenAI
 import Postgres
+import Server
 import Tenancy
 
 /// What shall be set on a service tier; nil = as it is, or the default on a new one.
@@ -48,13 +49,14 @@ extension SystemConnection {
     ///
     /// - Returns: the stored row as JSON.
     /// - Throws: `APIError` 400 that names the field; a new tier needs a price.
-    public func setTier(_ slug: String, to change: TierChange) throws -> String {
+    public func setTier(_ slug: String, to change: TierChange, by actor: AuditActor) throws -> String {
         try change.check()
         guard slug.wholeMatch(of: /[a-z][a-z0-9_]{0,47}/) != nil else {
             throw APIError.invalid("slug", "A tier's slug has 1 to 48 characters of a-z, 0-9 and _ and starts with a letter.")
         }
         return try transaction {
-            if try query("SELECT 1 FROM service_tiers WHERE slug = \(slug) FOR UPDATE").isEmpty {
+            let before = try tierJSON(slug, locking: true)
+            if before == nil {
                 guard let price = change.priceNanoPerMtok else { throw APIError.missing("price_nano_per_mtok") }
                 try query(
                     """
@@ -82,8 +84,19 @@ extension SystemConnection {
                     updated_at = now()
                 WHERE slug = \(slug)
                 """)
-            return try query("SELECT to_jsonb(t) AS json FROM service_tiers t WHERE slug = \(slug)")[0].get("json")
+            guard let after = try tierJSON(slug) else { throw PostgresError.column("slug", problem: "names no tier") }
+            try audit(
+                AuditEntry(
+                    action: before == nil ? "tier.create" : "tier.update", target: ("tier", slug), beforeJSON: before, afterJSON: after),
+                by: actor)
+            return after
         }
+    }
+
+    private func tierJSON(_ slug: String, locking: Bool = false) throws -> String? {
+        try query(
+            "SELECT to_jsonb(t) AS json FROM service_tiers t WHERE slug = \(slug) \(trusted: locking ? "FOR UPDATE" : "")"
+        ).first?.get("json")
     }
 }
 

@@ -4,7 +4,7 @@ import Yams
 /// What is wrong with a configuration, in words that name the key.
 public struct ConfigurationError: Error, CustomStringConvertible, Equatable {
     public let description: String
-    init(_ description: String) { self.description = description }
+    public init(_ description: String) { self.description = description }
 }
 
 /// Every setting of our programs, from `xerotier.yaml` (its path in `XEROTIER_CONFIG`) and the environment, which wins.
@@ -34,6 +34,8 @@ public struct Configuration: Sendable, Equatable {
     public var egressAllowCIDRs: [String] = []
     /// Names and addresses of this deployment, which tenants' URLs may not lead to.
     public var egressOwnHosts: [String] = []
+    /// Address ranges (CIDR) of the proxies in front of nginx whose X-Forwarded-For is believed; none = the header is ignored.
+    public var trustedProxies: [String] = []
     public var timeScale = 1.0
     /// How often the sweeper looks, in seconds; nil = each minute, scaled.
     public var sweepSeconds: Double?

@@ -14,7 +14,7 @@ struct Setting: Sendable {
         "XEROTIER_CONFIG", "XEROTIER_SHARED", "XEROTIER_BASE_URL", "XEROTIER_HTTP_URL", "XEROTIER_API_KEY", "XEROTIER_PROJECT",
         "XEROTIER_ENDPOINT", "XEROTIER_CA_FILE", "XEROTIER_DEMO_UPSTREAM", "XEROTIER_DEMO_MODEL", "XEROTIER_ENGINE_URL", "XEROTIER_MIGRATE",
         "XEROTIER_STACK_DIR", "XEROTIER_STACK_PORT_BASE", "XEROTIER_TEST_UPSTREAM_PORTS", "XEROTIER_VENV", "XEROTIER_FUZZ_REQUESTS",
-        "XEROTIER_FUZZ_SEED",
+        "XEROTIER_FUZZ_SEED", "XEROTIER_ADMIN_KEY", "XEROTIER_PROJECT_B", "XEROTIER_API_KEY_B",
     ]
 
     static let all: [Setting] = [
@@ -40,6 +40,15 @@ struct Setting: Sendable {
         list("egress.ports", \.egressPorts, of: "a port") { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } },
         list("egress.allow_cidrs", \.egressAllowCIDRs, of: "a range such as 10.0.0.0/8") { isRange($0) ? $0 : nil },
         list("egress.own_hosts", \.egressOwnHosts, of: "a host") { $0.wholeMatch(of: /[0-9a-zA-Z.:-]+/) == nil ? nil : $0 },
+        Setting(
+            key: "trusted.proxies", isSecret: false,
+            apply: { text, configuration in
+                let ranges = text.split(separator: ",").map { $0.filter { $0 != " " } }
+                for range in ranges where range.wholeMatch(of: /[0-9a-fA-F:.]+\/[0-9]{1,3}/) == nil {
+                    throw ConfigurationError("trusted.proxies: '\(range)' is not an address range such as 10.0.0.0/8")
+                }
+                configuration.trustedProxies = ranges
+            }, read: { $0.trustedProxies.joined(separator: ",") }),
         Setting(
             key: "time.scale", isSecret: false,
             apply: { text, configuration in

@@ -1,6 +1,7 @@
 import Catalog
 import JSON
 import OpenAI
+import Server
 
 /// A checked chat completion request: the members we act on. The rest of the body is passed on as it stands.
 package struct ChatRequest {

@@ -1,5 +1,6 @@
 import JSON
 import OpenAI
+import Server
 
 /// Checks `tools`, `tool_choice` and `response_format` as written (02 §6); the model server acts on them.
 struct ChatTools {

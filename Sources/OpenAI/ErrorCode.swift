@@ -72,12 +72,15 @@ extension ErrorCode {
 
     public static let scopeInsufficient = ErrorCode("scope_insufficient", 40300, "authentication_error", retry: .no)
     public static let crossProjectAccess = ErrorCode("cross_project_access", 40301, "forbidden_error", retry: .no)
+    public static let ipNotAllowed = ErrorCode("ip_not_allowed", 40302, "forbidden_error", fault: .policy, retry: .no)
     public static let endpointMismatch = ErrorCode("endpoint_mismatch", 40303, "forbidden_error", retry: .no)
+    public static let permissionDenied = ErrorCode("permission_denied", 40305, retry: .no)
 
     public static let notFound = ErrorCode("not_found", 40400, retry: .no)
     public static let projectNotFound = ErrorCode("project_not_found", 40401, retry: .no)
     public static let endpointNotFound = ErrorCode("endpoint_not_found", 40402, retry: .no)
     public static let modelNotFound = ErrorCode("model_not_found", 40404, retry: .no)
+    public static let keyNotFound = ErrorCode("key_not_found", 40421, retry: .no)
 
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)
     public static let requestTimeout = ErrorCode("request_timeout", 40800, retry: .yes)

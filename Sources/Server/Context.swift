@@ -9,14 +9,19 @@ public struct Services: Sendable {
     public var logger: Logger
     /// All waits and lifetimes are multiplied by this; below 1 only in tests.
     public var timeScale: Double
+    /// Whose `X-Forwarded-For` is believed.
+    public var proxies: TrustedProxies
     /// Tells long requests when the process stops.
     public let drain = Drain()
 
-    public init(parser: JSONParser, metrics: Metrics, logger: Logger, timeScale: Double) {
+    public init(
+        parser: JSONParser, metrics: Metrics, logger: Logger, timeScale: Double, proxies: TrustedProxies = TrustedProxies([])
+    ) {
         self.parser = parser
         self.metrics = metrics
         self.logger = logger
         self.timeScale = timeScale
+        self.proxies = proxies
     }
 }
 
@@ -46,6 +51,17 @@ public final class Context {
             guard let principalIfAny else { throw APIError(.authenticationError, "No API key was given.") }
             return principalIfAny
         }
+    }
+}
+
+extension Context {
+    /// Who asks, as the audit log names them. A key acts for the user who made it.
+    public func actor(of request: Request) throws -> AuditActor {
+        let principal = try principal
+        return AuditActor(
+            .key, principal.keyID.description, userID: principal.userID,
+            address: request.clientAddress(behind: services.proxies)?.description, userAgent: request.header("HTTP_USER_AGENT"),
+            requestID: requestID)
     }
 }
 

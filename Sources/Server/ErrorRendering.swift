@@ -1,11 +1,14 @@
 import JSON
 import OpenAI
+import Postgres
 
 /// The one place that turns errors into the envelope of 04 §1.
 public enum ErrorRendering {
     /// What the client is told about any error; what is not made for clients becomes 500 `internal_error`.
     public static func apiError(_ error: any Error) -> APIError {
-        (error as? any APIErrorConvertible)?.apiError ?? APIError(.internalError, "The server had an error while processing the request.")
+        if let error = error as? PostgresError, error.isUnavailable { return .unavailable() }
+        return (error as? any APIErrorConvertible)?.apiError
+            ?? APIError(.internalError, "The server had an error while processing the request.")
     }
 
     package static func response(_ error: APIError, requestID: String) -> Response {

@@ -12,10 +12,12 @@ public struct Principal: Sendable, Equatable {
     public let scopes: Set<Scope>
     /// The only endpoint (by slug) this key may use, if any.
     public let endpointPin: String?
+    /// nil for the keys that have none, which are most.
+    public let restrictions: KeyRestrictions?
 
     public init(
         projectID: ID<Project>, projectSlug: String, keyID: ID<APIKey>, userID: String? = nil, scopes: Set<Scope>,
-        endpointPin: String? = nil
+        endpointPin: String? = nil, restrictions: KeyRestrictions? = nil
     ) {
         self.projectID = projectID
         self.projectSlug = projectSlug
@@ -23,6 +25,24 @@ public struct Principal: Sendable, Equatable {
         self.userID = userID
         self.scopes = scopes
         self.endpointPin = endpointPin
+        self.restrictions = restrictions
+    }
+}
+
+/// What a key may not do although its scopes would let it. A class, so that a principal stays small to copy.
+public final class KeyRestrictions: Sendable, Equatable {
+    public let ipFilter: IPFilter?
+    public let quota: KeyQuota?
+
+    /// nil when there is nothing to restrict.
+    public init?(ipFilter: IPFilter?, quota: KeyQuota?) {
+        if ipFilter == nil && quota == nil { return nil }
+        self.ipFilter = ipFilter
+        self.quota = quota
+    }
+
+    public static func == (left: KeyRestrictions, right: KeyRestrictions) -> Bool {
+        left.ipFilter == right.ipFilter && left.quota == right.quota
     }
 }
 

@@ -27,6 +27,11 @@ public struct Request {
     /// A request header by its CGI name, such as `HTTP_AUTHORIZATION`.
     public func header(_ name: StaticString) -> String? { parameters[name] }
 
+    /// Who sent the request, when these proxies stand in front of us; nil when that is not known.
+    public func clientAddress(behind proxies: TrustedProxies) -> ClientAddress? {
+        proxies.clientAddress(peer: header("REMOTE_ADDR"), forwardedFor: header("HTTP_X_FORWARDED_FOR"))
+    }
+
     /// `Content-Type` without parameters, in lower case.
     var mediaType: String? {
         guard let type = parameters["CONTENT_TYPE"], !type.isEmpty else { return nil }
@@ -44,6 +49,15 @@ public struct Query: Sendable {
     private let text: String
 
     package init(_ text: some StringProtocol) { self.text = String(text) }
+
+    /// Whether some value looks like one of our keys.
+    var holdsKey: Bool {
+        guard !text.isEmpty else { return false }
+        return text.utf8.split(separator: UInt8(ascii: "&")).contains { pair in
+            let value = pair.firstIndex(of: UInt8(ascii: "=")).map { pair[pair.index(after: $0)...] } ?? pair
+            return PercentEncoding.decode(Substring(value), plusIsSpace: true).hasPrefix(Vendor.keyPrefix)
+        }
+    }
 
     public subscript(name: String) -> String? {
         for pair in text.split(separator: "&") {

@@ -43,10 +43,13 @@ public struct Route: Sendable {
     public var meter: Meter
     /// The largest body in bytes.
     public var bodyLimit: Int
+    /// Whether a POST, PUT or PATCH may come without a body, and then without a Content-Type.
+    public var isBodyOptional: Bool
     public var handler: Handler
 
     public init(
         _ method: Method, _ path: String, _ families: Families, _ access: Access, meter: Meter, bodyLimit: Int = 1 << 20,
+        isBodyOptional: Bool = false,
         _ handler: @escaping Handler
     ) {
         self.method = method
@@ -55,6 +58,7 @@ public struct Route: Sendable {
         self.access = access
         self.meter = meter
         self.bodyLimit = bodyLimit
+        self.isBodyOptional = isBodyOptional
         self.handler = handler
     }
 }

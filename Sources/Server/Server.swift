@@ -78,11 +78,16 @@ public struct Server: Sendable {
         APIError(.requestTooLarge, "The body is larger than the limit of \(route.bodyLimit) bytes.")
     }
 
-    /// 01 §4: key, expiry, project, scope, endpoint pin; the first failure wins.
+    /// 01 §4: key, expiry, address, project, scope, endpoint pin; the first failure wins.
     private func authorize(_ request: Request, _ route: Route, _ context: Context) throws {
         guard route.access != .open else { return }
         let principal = try authenticator.principal(bearer: try bearer(request))
         context.principalIfAny = principal
+        if let filter = principal.restrictions?.ipFilter {
+            guard let address = request.clientAddress(behind: services.proxies), filter.admits(address) else {
+                throw APIError(.ipNotAllowed, "The API key may not be used from this address.")
+            }
+        }
         if let segment = request.location.project, segment != principal.projectSlug, segment != principal.projectID.description {
             guard try authenticator.projectID(named: segment) != nil else {
                 throw APIError(.projectNotFound, "The project does not exist.")
@@ -98,6 +103,10 @@ public struct Server: Sendable {
     }
 
     private func bearer(_ request: Request) throws -> String {
+        // What stands in a URL ends up in the logs of every proxy on the way.
+        guard !request.query.holdsKey else {
+            throw APIError(.authenticationError, "API keys in the URL are refused. Send the key as 'Authorization: Bearer <key>'.")
+        }
         guard let header = request.header("HTTP_AUTHORIZATION"), !header.isEmpty else {
             throw APIError(.authenticationError, "No API key was given. Send it as 'Authorization: Bearer <key>'.")
         }
@@ -115,6 +124,7 @@ public struct Server: Sendable {
         }
         // nginx sends what it announced; fewer bytes mean that the client or nginx broke off.
         if let declared = request.declaredLength, body.count < declared { throw ClientGone() }
+        if route.isBodyOptional, body.isEmpty, request.mediaType == nil { return body }
         if route.method == .post || route.method == .put || route.method == .patch {
             guard request.mediaType == "application/json" else {
                 throw APIError(.unsupportedMediaType, "The Content-Type must be application/json.")

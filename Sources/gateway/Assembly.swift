@@ -30,7 +30,9 @@ struct Assembly {
         var logger = Logger(label: "gateway") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
         let metrics = Metrics()
-        let services = Services(parser: JSONParser(), metrics: metrics, logger: logger, timeScale: configuration.timeScale)
+        let services = Services(
+            parser: JSONParser(), metrics: metrics, logger: logger, timeScale: configuration.timeScale,
+            proxies: TrustedProxies(configuration.trustedProxies.compactMap { CIDR($0) }))
         let system = SystemDatabase(url: configuration.databaseURL, size: configuration.databasePool)
         let tenants = TenantDatabase(url: configuration.databaseURL, size: configuration.databasePool)
         let redis = RedisPool(socket: configuration.redisSocket, size: configuration.redisPool)
@@ -66,7 +68,7 @@ struct Assembly {
         self.health = health
         // Records live a second at most; messages make changes act at once, and with the connection lost nothing stale is kept.
         invalidation = RedisSubscriber(
-            socket: configuration.redisSocket, channel: Vendor.redisPrefix + "invalidate",
+            socket: configuration.redisSocket, channel: Invalidations.channel,
             onMessage: { message in
                 authenticator.invalidate(message: message)
                 dataKeys.invalidate(message: message)
@@ -79,7 +81,10 @@ struct Assembly {
             })
         accessLog = try AccessLog(path: configuration.gateway.accessLog)
         routes =
-            Routes(catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: system, tenants: tenants).all
+            Routes(
+                catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: system, tenants: tenants,
+                invalidations: Invalidations(redis: redis, logger: logger)
+            ).all
         server = Server(
             routes: routes,
             authenticator: authenticator, services: services, accessLog: accessLog)

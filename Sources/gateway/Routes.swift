@@ -1,3 +1,4 @@
+import Accounts
 import Billing
 import Catalog
 import Inference
@@ -13,6 +14,7 @@ struct Routes {
     let upstreams: UpstreamPool
     let database: SystemDatabase
     let tenants: TenantDatabase
+    let invalidations: Invalidations
 
     var all: [Route] {
         let database = database
@@ -22,6 +24,8 @@ struct Routes {
             committer.isAccepting && (try? database.withConnection { try $0.query("SELECT 1") }) != nil
         }
         return HealthRoutes(checks: [postgres]).all
+            + KeyRoutes(database: tenants, invalidations: invalidations).all
+            + AuditRoutes(database: tenants).all
             + ModelRoutes(catalog: catalog).all
             + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer) { upstreams.upstream(of: $0) }.all
             + BillingRoutes(database: tenants).all

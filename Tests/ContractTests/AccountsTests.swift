@@ -8,6 +8,8 @@ import Tenancy
 import Testing
 import Threads
 
+/// Who changes things in tests.
+let tester = AuditActor.system("tester")
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 @Suite(.enabled(if: PostgresServer.isConfigured, PostgresServer.skipReason))
@@ -29,7 +31,9 @@ struct AccountsTests {
             let database = try PostgresServer.makeDatabase()
             let connection = try database.connect()
             let project = try database.makeProject("acme")
-            let key = try project.withConnection { try $0.createKey(NewKey(name: "k", scopes: ["chat", "management"])) }
+            let key = try project.withConnection {
+                try $0.createKey(NewKey(name: "k", scopes: KeyRules.scopes(["chat", "management"])), by: tester)
+            }
             let value = try #require(key.key)
             #expect(value.hasPrefix("xero_acme_") && key.prefix == value.prefix(12))
             let authenticator = KeyAuthenticator(database: database.system(), logger: quiet)
@@ -39,7 +43,7 @@ struct AccountsTests {
             #expect(try authenticator.projectID(named: "acme") == project.id)
             #expect(try authenticator.projectID(named: project.id.description) == project.id)
             #expect(try authenticator.projectID(named: "other") == nil)
-            _ = try project.withConnection { try $0.revokeKey(key.id) }
+            _ = try project.withConnection { try $0.revokeKey(key.id, by: tester) }
             // Without the message it takes a second at most; with it, it is at once.
             authenticator.invalidate(message: "key:\(key.id)")
             #expect(Self.code { try authenticator.principal(bearer: value) } == .authenticationError)
@@ -53,11 +57,11 @@ struct AccountsTests {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
             let project = try database.makeProject("acme")
-            let key = try project.withConnection { try $0.createKey(NewKey(name: "k", scopes: ["inference"])) }
+            let key = try project.withConnection { try $0.createKey(NewKey(name: "k", scopes: [.inference]), by: tester) }
             let value = try #require(key.key)
             let authenticator = KeyAuthenticator(database: database.system(), logger: quiet)
             _ = try authenticator.principal(bearer: value)
-            _ = try project.withConnection { try $0.revokeKey(key.id) }
+            _ = try project.withConnection { try $0.revokeKey(key.id, by: tester) }
             #expect(
                 eventually(within: .milliseconds(1_050)) {
                     Self.code { try authenticator.principal(bearer: value) } == .authenticationError
@@ -72,8 +76,8 @@ struct AccountsTests {
             let connection = try database.connect()
             let project = try database.makeProject("acme")
             let authenticator = KeyAuthenticator(database: database.system(), logger: quiet)
-            let first = try project.withConnection { try $0.createKey(NewKey(name: "a", scopes: ["inference"])) }
-            let second = try project.withConnection { try $0.createKey(NewKey(name: "b", scopes: ["inference"])) }
+            let first = try project.withConnection { try $0.createKey(NewKey(name: "a", scopes: [.inference]), by: tester) }
+            let second = try project.withConnection { try $0.createKey(NewKey(name: "b", scopes: [.inference]), by: tester) }
             // The second key's value becomes the previous value of the first.
             let digest: [UInt8] = try connection.query("SELECT key_hash FROM api_keys WHERE id = \(second.id)")[0].get("key_hash")
             try connection.query("DELETE FROM api_keys WHERE id = \(second.id)")
@@ -110,7 +114,7 @@ struct AccountsTests {
         try await onThread {
             let database = try PostgresServer.makeDatabase()
             let project = try database.makeProject("acme")
-            let value = try #require(project.withConnection { try $0.createKey(NewKey(name: "k", scopes: ["inference"])) }.key)
+            let value = try #require(project.withConnection { try $0.createKey(NewKey(name: "k", scopes: [.inference]), by: tester) }.key)
             let proxy = try CuttingProxy(target: PostgresServer.socketPath())
             let pool = SystemDatabase(
                 url: try PostgresServer.conninfo(database: database.name, directory: proxy.directory), size: 2)

@@ -33,7 +33,7 @@ struct PostgresCatalogTests {
             change.defaults = EndpointDefaults()
             change.defaults?.temperature = 0.7
             change.contextLength = 2_048
-            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing, outbound: outbound) }
+            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing, outbound: outbound, by: tester) }
             let catalog = PostgresCatalog(database: database.tenants(), sealing: sealing, logger: quiet)
             let endpoint = try #require(catalog.catalog(of: project).endpoints.first)
             #expect(endpoint.slug == "chatty" && endpoint.status == .active && endpoint.generation == 1)
@@ -44,16 +44,16 @@ struct PostgresCatalogTests {
             #expect(try connection.query("SELECT 1 FROM endpoints WHERE position('sk-secret'::bytea IN upstream_api_key) > 0").isEmpty)
 
             // The same again changes nothing; a change counts, and is seen after the message.
-            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing, outbound: outbound) }
+            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing, outbound: outbound, by: tester) }
             change.status = .inactive
-            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing, outbound: outbound) }
+            _ = try acme.withConnection { try $0.setEndpoint("chatty", to: change, sealing: sealing, outbound: outbound, by: tester) }
             catalog.invalidate(message: "project:\(project)")
             #expect(try catalog.catalog(of: project).endpoints.first?.status == .inactive)
             #expect(try catalog.catalog(of: project).endpoints.first?.generation == 2)
             var tier = TierChange()
             tier.priceNanoPerMtok = 5
             tier.tokensPerMinute = TierChange.Cap.none
-            _ = try database.system().withConnection { try $0.setTier("gpu_nvidia_shared", to: tier) }
+            _ = try database.system().withConnection { try $0.setTier("gpu_nvidia_shared", to: tier, by: tester) }
             catalog.invalidate(message: "tiers")
             #expect(try catalog.catalog(of: project).endpoints.first?.tier.priceNanoPerMtok == 5)
             #expect(try catalog.catalog(of: project).endpoints.first?.tier.tokensPerMinute == nil)
@@ -72,10 +72,10 @@ struct PostgresCatalogTests {
             change.model = "m"
             change.urls = ["https://a.example"]
             let sealing = try Self.sealing(SealingTests.first, database)
-            _ = try acme.withConnection { try $0.setEndpoint("plain", to: change, sealing: sealing, outbound: OutboundGuard()) }
+            _ = try acme.withConnection { try $0.setEndpoint("plain", to: change, sealing: sealing, outbound: OutboundGuard(), by: tester) }
             change.upstreamKey = "k"
             let other = try Self.sealing(SealingTests.second, database)
-            _ = try acme.withConnection { try $0.setEndpoint("keyed", to: change, sealing: other, outbound: OutboundGuard()) }
+            _ = try acme.withConnection { try $0.setEndpoint("keyed", to: change, sealing: other, outbound: OutboundGuard(), by: tester) }
             let catalog = PostgresCatalog(database: database.tenants(), sealing: sealing, logger: quiet)
             let endpoints = try catalog.catalog(of: project).endpoints
             #expect(endpoints.first { $0.slug == "plain" }?.status == .active)

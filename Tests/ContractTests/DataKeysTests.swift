@@ -227,7 +227,7 @@ struct DataKeysTests {
             change.model = "m"
             change.urls = ["https://a.example"]
             _ = try bench.database.tenants().withConnection(of: bench.a) {
-                try $0.setEndpoint("talk", to: change, sealing: bench.sealing(), outbound: OutboundGuard())
+                try $0.setEndpoint("talk", to: change, sealing: bench.sealing(), outbound: OutboundGuard(), by: tester)
             }
             let legacy = try LegacyEnvelope(masterKey: Self.first)
             let stored = try legacy.seal(project: bench.a.description, kind: upstreamKeyKind, Array("sk-old".utf8))
@@ -258,7 +258,7 @@ struct DataKeysTests {
             for slug in ["one", "two"] {
                 change.upstreamKey = "sk-\(slug)"
                 _ = try bench.database.tenants().withConnection(of: bench.a) {
-                    try $0.setEndpoint(slug, to: change, sealing: bench.sealing(), outbound: OutboundGuard())
+                    try $0.setEndpoint(slug, to: change, sealing: bench.sealing(), outbound: OutboundGuard(), by: tester)
                 }
             }
             try connection.query(

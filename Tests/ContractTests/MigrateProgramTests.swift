@@ -86,7 +86,7 @@ struct MigrateProgramTests {
             ).object
             let id = try #require(made["id"] as? String)
             let value = try #require(made["key"] as? String)
-            #expect(value.hasPrefix("xero_acme_") && made["active"] as? Bool == true && made["expires_at"] == nil)
+            #expect(value.hasPrefix("xero_acme_") && made["active"] as? Bool == true && made["expires_at"] is NSNull)
             #expect(made["scopes"] as? [String] == ["inference", "management"] && pinned["endpoint"] as? String == "talk")
             let lifetime = try #require(pinned["expires_at"] as? Int) - Int(Date().timeIntervalSince1970)
             #expect((86_000...86_400).contains(lifetime))

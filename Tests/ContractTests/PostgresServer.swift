@@ -100,7 +100,7 @@ final class TestDatabase: Sendable {
 
     /// A new project, and the database as it sees it.
     func makeProject(_ slug: String) throws -> TestProject {
-        let id = try system(size: 1).withConnection { try $0.setProject(slug: slug, name: nil).id }
+        let id = try system(size: 1).withConnection { try $0.setProject(slug: slug, name: nil, by: tester).id }
         return TestProject(id: id, tenants: tenants())
     }
 }

@@ -32,8 +32,8 @@ struct TenancyTests {
             change.model = "m"
             change.urls = ["https://a.example"]
             _ = try project.withConnection { connection in
-                _ = try connection.createKey(NewKey(name: "k", scopes: ["inference"]))
-                _ = try connection.setEndpoint("talk", to: change, sealing: sealing, outbound: OutboundGuard())
+                _ = try connection.createKey(NewKey(name: "k", scopes: [.inference]), by: tester)
+                _ = try connection.setEndpoint("talk", to: change, sealing: sealing, outbound: OutboundGuard(), by: tester)
             }
             try database.connect().query(
                 """

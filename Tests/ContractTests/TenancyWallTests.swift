@@ -82,6 +82,8 @@ import Testing
         "Sources/Billing/Ledger.swift", "Sources/Billing/LedgerVerification.swift",
         // The operator makes projects and sets tiers.
         "Sources/Accounts/ProjectRecord.swift", "Sources/Catalog/TierStore.swift", "workers/migrate/Settings.swift",
+        // People belong to no project; the chain of the platform has none, and the operator verifies all chains.
+        "Sources/Accounts/Members.swift", "Sources/Accounts/AuditStore.swift", "Sources/Server/Audit.swift",
         // Money is the operator's, too, and what expired is everybody's.
         "workers/billing/Settings.swift", "workers/sweeper/Sweeper.swift",
         // Assembles the above, and asks whether the database is there.

@@ -4,9 +4,12 @@ import time
 
 import pytest
 
-from harness.calls import expect_error
+from harness.calls import Caller, expect_error
 from harness.load import Load
+from harness.tenants import Key
 from harness.together import together
+
+KEYS = "/v1/management/api-keys"
 
 
 @pytest.fixture
@@ -53,6 +56,25 @@ def test_a_revoked_key_ends_within_a_second_without_redis(victim, no_redis):
     time.sleep(1.1)
     for _ in range(20):
         expect_error(revoked.chat("hi"), 401, "authentication_error")
+
+
+@pytest.mark.short
+@pytest.mark.limit(180)
+def test_keys_are_managed_and_changes_act_within_a_second_without_redis(victim, no_redis, stack):
+    admin = Caller(stack.origin, victim.project.key("management").key)
+    made = admin.send("POST", KEYS, {"name": "n", "scopes": ["inference"]}).json()
+    key, path = victim.using(key=Key(made["id"], made["key"])), f"{KEYS}/{made['id']}"
+    assert {key.chat("hi").status_code for _ in range(10)} == {200}
+    rotated = admin.send("POST", f"{path}/rotate", {"grace_seconds": 0}).json()
+    time.sleep(1.1)
+    for _ in range(20):
+        expect_error(key.chat("hi"), 401, "api_key_expired")
+    key = victim.using(key=Key(made["id"], rotated["key"]))
+    assert {key.chat("hi").status_code for _ in range(10)} == {200}
+    assert admin.send("PUT", f"{path}/ip-filter", {"allow": ["10.0.0.0/8"]}).status_code == 200
+    time.sleep(1.1)
+    for _ in range(20):
+        expect_error(key.chat("hi"), 403, "ip_not_allowed")
 
 
 @pytest.mark.short

@@ -2,6 +2,7 @@ import Catalog
 import Inference
 import JSON
 import OpenAI
+import Server
 
 let parser = JSONParser()
 

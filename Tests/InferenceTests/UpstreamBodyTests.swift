@@ -2,6 +2,7 @@ import Catalog
 import Foundation
 import Inference
 import OpenAI
+import Server
 import Testing
 
 @Suite struct UpstreamBodyTests {

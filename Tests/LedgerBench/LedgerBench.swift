@@ -77,7 +77,7 @@ struct LedgerBench: ParsableCommand {
 
     /// A project with credit and a lease that covers all of its requests.
     private func account(_ slug: String, _ database: SystemDatabase) throws -> Account {
-        let project = try database.withConnection { try $0.setProject(slug: slug, name: nil).id }
+        let project = try database.withConnection { try $0.setProject(slug: slug, name: nil, by: .system("bench")).id }
         let ledger = Ledger(database: database)
         _ = try ledger.post(
             LedgerPosting(.grant, of: 1_000_000_000_000_000, to: project, key: "grant:\(slug)", author: "ledger-bench", isManual: false))

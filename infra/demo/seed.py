@@ -12,6 +12,8 @@ import environment
 import upstream
 
 PROJECT, ENDPOINT, TIER = "demo", "demo", "demo"
+# A second tenant, so that the walls between two can be tried out.
+PROJECT_B = "demo-b"
 # Dollars.
 CREDIT = "100"
 
@@ -52,14 +54,23 @@ def wait_until_ready(stack: dict[str, str]) -> None:
     raise SystemExit(f"the platform is not ready: {url} says {answer}; see .run/log")
 
 
-def is_known(stack: dict[str, str], key: str | None) -> bool:
+def is_known(stack: dict[str, str], key: str | None, project: str) -> bool:
     """Whether the database still has the key: it may have been emptied or replaced since."""
     if not key:
         return False
-    answer = httpx.get(stack["XEROTIER_HTTP_URL"] + "/models", headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    answer = httpx.get(stack["XEROTIER_HTTP_URL"] + "/management/whoami", headers={"Authorization": f"Bearer {key}"}, timeout=10)
     if answer.status_code not in (200, 401):
         raise SystemExit(f"the demo key could not be checked: {answer.status_code} {answer.text[:200]}")
-    return answer.status_code == 200
+    return answer.status_code == 200 and answer.json()["project"]["slug"] == project
+
+
+def demo_key(stack: dict[str, str], variable: str, project: str, scopes: str) -> str:
+    """The key of the last run, or a new one where that is not good any more."""
+    key = environment.read(environment.DEMO).get(variable)
+    if is_known(stack, key, project):
+        return key
+    print(f"made a new API key: {variable}")
+    return migrate(stack, "key", "create", "--project", project, "--name", variable.lower(), "--scopes", scopes)["key"]
 
 
 def main() -> None:
@@ -68,13 +79,17 @@ def main() -> None:
     # Once, however often this runs.
     print(run("billing", stack, "grant", "--project", PROJECT, "--usd", CREDIT, "--key", "grant:demo").strip())
     migrate(stack, "endpoint", "set", "--project", PROJECT, "--slug", ENDPOINT, "--tier", TIER, *endpoint_arguments(stack))
+    migrate(stack, "project", "set", "--slug", PROJECT_B, "--name", "Demo B")
     wait_until_ready(stack)
-    key = environment.read(environment.DEMO).get("XEROTIER_API_KEY")
-    if not is_known(stack, key):
-        key = migrate(stack, "key", "create", "--project", PROJECT, "--name", "demo", "--scopes", "inference,management")["key"]
-        print("made a new API key")
     shown = {name: stack[name] for name in ["XEROTIER_BASE_URL", "XEROTIER_HTTP_URL"]}
-    shown |= {"XEROTIER_API_KEY": key, "XEROTIER_PROJECT": PROJECT, "XEROTIER_ENDPOINT": ENDPOINT}
+    shown |= {
+        "XEROTIER_API_KEY": demo_key(stack, "XEROTIER_API_KEY", PROJECT, "inference,management"),
+        "XEROTIER_PROJECT": PROJECT,
+        "XEROTIER_ENDPOINT": ENDPOINT,
+        "XEROTIER_ADMIN_KEY": demo_key(stack, "XEROTIER_ADMIN_KEY", PROJECT, "management"),
+        "XEROTIER_PROJECT_B": PROJECT_B,
+        "XEROTIER_API_KEY_B": demo_key(stack, "XEROTIER_API_KEY_B", PROJECT_B, "inference,management"),
+    }
     shown |= {name: stack[name] for name in ["XEROTIER_CA_FILE", "DATABASE_URL"]}
     environment.write(environment.DEMO, shown)
     print(f"project {PROJECT}, endpoint {ENDPOINT}: see .run/demo.env")

@@ -118,6 +118,80 @@ CREATE TYPE public.settled_request AS (
 );
 
 
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: audit_log; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.audit_log (
+    id text NOT NULL,
+    project_id text,
+    seq bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    actor_type text NOT NULL,
+    actor_id text NOT NULL,
+    action text NOT NULL,
+    target_type text NOT NULL,
+    target_id text NOT NULL,
+    ip text,
+    user_agent text,
+    request_id text,
+    before jsonb,
+    after jsonb,
+    prev_hash bytea NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_log_action_check CHECK ((action ~ '^[a-z][a-z_]*\.[a-z][a-z_]*$'::text)),
+    CONSTRAINT audit_log_actor_type_check CHECK ((actor_type = ANY (ARRAY['user'::text, 'key'::text, 'system'::text]))),
+    CONSTRAINT audit_log_hash_check CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT audit_log_id_check CHECK ((id ~ '^aud_[0-9a-z]{24}$'::text)),
+    CONSTRAINT audit_log_prev_hash_check CHECK ((octet_length(prev_hash) = 32)),
+    CONSTRAINT audit_log_user_agent_check CHECK ((char_length(user_agent) <= 256))
+);
+
+
+--
+-- Name: audit_canonical(public.audit_log); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.audit_canonical(entry public.audit_log) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT jsonb_build_array(
+        entry.id, entry.project_id, entry.seq, to_char(entry.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), entry.actor_type,
+        entry.actor_id, entry.action, entry.target_type, entry.target_id, entry.ip, entry.user_agent, entry.request_id, entry.before,
+        entry.after)::text
+$$;
+
+
+--
+-- Name: audit_chain(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.audit_chain() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    name text := COALESCE(NEW.project_id, 'platform');
+    genesis bytea := sha256(convert_to(COALESCE(NEW.project_id, 'platform'), 'UTF8'));
+    head audit_heads;
+BEGIN
+    INSERT INTO audit_heads (chain, seq, hash, trimmed_seq, trimmed_hash) VALUES (name, 0, genesis, 0, genesis) ON CONFLICT DO NOTHING;
+    SELECT * INTO head FROM audit_heads WHERE chain = name FOR UPDATE;
+    NEW.seq := head.seq + 1;
+    -- Not the transaction's time: rows that waited for the lock would seem to go back.
+    NEW.at := clock_timestamp();
+    NEW.prev_hash := head.hash;
+    NEW.hash := sha256(head.hash || convert_to(audit_canonical(NEW), 'UTF8'));
+    UPDATE audit_heads SET seq = NEW.seq, hash = NEW.hash WHERE chain = name;
+    RETURN NEW;
+END
+$$;
+
+
 --
 -- Name: create_usage_partitions(timestamp with time zone, integer); Type: FUNCTION; Schema: public; Owner: -
 --
@@ -603,9 +677,18 @@ END
 $$;
 
 
-SET default_tablespace = '';
+--
+-- Name: refuse_audit_change(); Type: FUNCTION; Schema: public; Owner: -
+--
 
-SET default_table_access_method = heap;
+CREATE FUNCTION public.refuse_audit_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
 
 --
 -- Name: api_keys; Type: TABLE; Schema: public; Owner: -
@@ -638,6 +721,19 @@ CREATE TABLE public.api_keys (
     CONSTRAINT api_keys_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 64))),
     CONSTRAINT api_keys_previous_key_hash_check CHECK ((octet_length(previous_key_hash) = 32)),
     CONSTRAINT api_keys_scopes_check CHECK (((scopes <@ ARRAY['inference'::text, 'management'::text, 'execution'::text]) AND (cardinality(scopes) > 0)))
+);
+
+
+--
+-- Name: audit_heads; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.audit_heads (
+    chain text NOT NULL,
+    seq bigint NOT NULL,
+    hash bytea NOT NULL,
+    trimmed_seq bigint NOT NULL,
+    trimmed_hash bytea NOT NULL
 );
 
 
@@ -807,6 +903,20 @@ CREATE TABLE public.ledger_transactions (
     memo text,
     created_by text,
     created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: memberships; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.memberships (
+    project_id text NOT NULL,
+    user_id text NOT NULL,
+    role text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT memberships_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'viewer'::text])))
 );
 
 
@@ -1028,6 +1138,24 @@ CREATE TABLE public.usage_events_default (
 
 
 --
+-- Name: users; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.users (
+    id text NOT NULL,
+    email text NOT NULL,
+    name text NOT NULL,
+    system_role text DEFAULT 'operator'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT users_email_check CHECK ((((char_length(email) >= 3) AND (char_length(email) <= 254)) AND (email ~~ '%_@_%'::text))),
+    CONSTRAINT users_id_check CHECK ((id ~ '^user_[0-9a-z]{24}$'::text)),
+    CONSTRAINT users_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 128))),
+    CONSTRAINT users_system_role_check CHECK ((system_role = ANY (ARRAY['operator'::text, 'admin'::text])))
+);
+
+
+--
 -- Name: usage_events_default; Type: TABLE ATTACH; Schema: public; Owner: -
 --
 
@@ -1056,6 +1184,30 @@ ALTER TABLE ONLY public.api_keys
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_previous_key_hash_key UNIQUE (previous_key_hash);
+
+
+--
+-- Name: audit_heads audit_heads_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.audit_heads
+    ADD CONSTRAINT audit_heads_pkey PRIMARY KEY (chain);
+
+
+--
+-- Name: audit_log audit_log_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: audit_log audit_log_project_id_seq_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_project_id_seq_key UNIQUE NULLS NOT DISTINCT (project_id, seq);
 
 
 --
@@ -1131,6 +1283,14 @@ ALTER TABLE ONLY public.ledger_transactions
 
 
 --
+-- Name: memberships memberships_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.memberships
+    ADD CONSTRAINT memberships_pkey PRIMARY KEY (project_id, user_id);
+
+
+--
 -- Name: models models_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -1187,10 +1347,25 @@ ALTER TABLE ONLY public.usage_events_default
 
 
 --
+-- Name: users users_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: api_keys_by_project; Type: INDEX; Schema: public; Owner: -
 --
 
 CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, created_at, id);
+
+
+--
+-- Name: audit_log_by_time; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX audit_log_by_time ON public.audit_log USING btree (project_id, at);
 
 
 --
@@ -1243,6 +1418,13 @@ CREATE INDEX ledger_transactions_by_project ON public.ledger_transactions USING 
 
 
 --
+-- Name: memberships_by_user; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX memberships_by_user ON public.memberships USING btree (user_id);
+
+
+--
 -- Name: models_by_name; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -1264,6 +1446,13 @@ CREATE INDEX usage_events_default_xid_idx ON public.usage_events_default USING b
 
 
 --
+-- Name: users_by_email; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE UNIQUE INDEX users_by_email ON public.users USING btree (lower(email));
+
+
+--
 -- Name: usage_events_default_pkey; Type: INDEX ATTACH; Schema: public; Owner: -
 --
 
@@ -1275,6 +1464,20 @@ ALTER INDEX public.usage_events_pkey ATTACH PARTITION public.usage_events_defaul
 --
 
 ALTER INDEX public.usage_events_by_xid ATTACH PARTITION public.usage_events_default_xid_idx;
+
+
+--
+-- Name: audit_log audit_log_is_append_only; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER audit_log_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_log FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_audit_change();
+
+
+--
+-- Name: audit_log audit_log_is_chained; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER audit_log_is_chained BEFORE INSERT ON public.audit_log FOR EACH ROW EXECUTE FUNCTION public.audit_chain();
 
 
 --
@@ -1310,6 +1513,14 @@ CREATE TRIGGER ledger_transactions_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE
 --
 
 CREATE TRIGGER projects_open_ledger_accounts AFTER INSERT ON public.projects FOR EACH ROW EXECUTE FUNCTION public.ledger_open_accounts();
+
+
+--
+-- Name: api_keys api_keys_created_by_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id);
 
 
 --
@@ -1369,6 +1580,22 @@ ALTER TABLE ONLY public.ledger_holds
 
 
 --
+-- Name: memberships memberships_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.memberships
+    ADD CONSTRAINT memberships_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
+-- Name: memberships memberships_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.memberships
+    ADD CONSTRAINT memberships_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+
+--
 -- Name: models models_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -1381,6 +1608,12 @@ ALTER TABLE ONLY public.models
 --
 
 ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: audit_log; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: data_keys; Type: ROW SECURITY; Schema: public; Owner: -
@@ -1419,6 +1652,12 @@ ALTER TABLE public.ledger_holds ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.ledger_transactions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: memberships; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.memberships ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: models; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -1435,6 +1674,13 @@ ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
 --
 
 CREATE POLICY tenant ON public.api_keys TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: audit_log tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.audit_log TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -1475,6 +1721,13 @@ CREATE POLICY tenant ON public.ledger_transactions FOR SELECT TO xerotier_tenant
 
 
 --
+-- Name: memberships tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.memberships TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
 -- Name: models tenant; Type: POLICY; Schema: public; Owner: -
 --
 
@@ -1506,6 +1759,21 @@ ALTER TABLE public.usage_events ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE public.usage_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE audit_log; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT ON TABLE public.audit_log TO xerotier_tenant;
+GRANT SELECT,INSERT ON TABLE public.audit_log TO xerotier_system;
+
+
+--
+-- Name: FUNCTION audit_chain(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.audit_chain() FROM PUBLIC;
+
 
 --
 -- Name: FUNCTION create_usage_partitions(first timestamp with time zone, months integer); Type: ACL; Schema: public; Owner: -
@@ -1620,6 +1888,13 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.api_keys TO xerotier_system;
 
 
 --
+-- Name: TABLE audit_heads; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.audit_heads TO xerotier_system;
+
+
+--
 -- Name: TABLE data_keys; Type: ACL; Schema: public; Owner: -
 --
 
@@ -1664,6 +1939,14 @@ GRANT SELECT ON TABLE public.ledger_holds TO xerotier_system;
 
 GRANT SELECT ON TABLE public.ledger_transactions TO xerotier_tenant;
 GRANT SELECT ON TABLE public.ledger_transactions TO xerotier_system;
+
+
+--
+-- Name: TABLE memberships; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.memberships TO xerotier_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.memberships TO xerotier_system;
 
 
 --
@@ -1724,6 +2007,27 @@ GRANT SELECT,INSERT ON TABLE public.usage_events TO xerotier_system;
 --
 
 GRANT SELECT ON TABLE public.usage_events_default TO xerotier_system;
+
+
+--
+-- Name: TABLE users; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.users TO xerotier_system;
+
+
+--
+-- Name: COLUMN users.id; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT(id) ON TABLE public.users TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN users.system_role; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT(system_role) ON TABLE public.users TO xerotier_tenant;
 
 
 --

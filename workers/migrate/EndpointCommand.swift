@@ -33,7 +33,8 @@ struct EndpointCommand: ParsableCommand {
         func run() throws {
             let change = try change()
             try withProject(project) { connection, settings in
-                let endpoint = try connection.setEndpoint(slug, to: change, sealing: try settings.sealing(), outbound: settings.outbound)
+                let endpoint = try connection.setEndpoint(
+                    slug, to: change, sealing: try settings.sealing(), outbound: settings.outbound, by: .migrate)
                 Invalidation(settings).publish("project:\(connection.project)")
                 print(endpoint)
             }

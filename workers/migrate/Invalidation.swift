@@ -1,11 +1,9 @@
 import Foundation
-import OpenAI
 import Redis
+import Server
 
 /// Tells the gateways, after the commit, to forget what changed. Their caches live a second at most, so losing a message only costs that.
 struct Invalidation {
-    private static let channel = Vendor.redisPrefix + "invalidate"
-
     private let socket: String?
 
     init(_ settings: Settings) { socket = settings.redisSocket }
@@ -14,7 +12,7 @@ struct Invalidation {
         guard let socket else { return warn("no Redis socket is configured") }
         do {
             let connection = try RedisConnection(socket: socket, connectTimeout: .seconds(1), commandTimeout: .seconds(1))
-            _ = try connection.command(["PUBLISH", .string(Self.channel), .string(message)])
+            _ = try connection.command(["PUBLISH", .string(Invalidations.channel), .string(message)])
         } catch {
             warn("\(error)")
         }

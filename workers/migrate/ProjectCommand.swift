@@ -12,7 +12,7 @@ struct ProjectCommand: ParsableCommand {
 
         func run() throws {
             try withSettings { settings in
-                try printJSON(try settings.system.withConnection { try $0.setProject(slug: slug, name: name) })
+                try printJSON(try settings.system.withConnection { try $0.setProject(slug: slug, name: name, by: .migrate) })
             }
         }
     }

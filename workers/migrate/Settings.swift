@@ -6,6 +6,7 @@ import Foundation
 import HTTPClient
 import OpenAI
 import Postgres
+import Server
 import Tenancy
 
 /// What the commands need of the configuration.
@@ -60,42 +61,45 @@ struct Settings {
     }
 }
 
+extension AuditActor {
+    /// The operator, as the audit log names them.
+    static let migrate = AuditActor.system("migrate")
+}
+
 /// A failure as the operator reads it.
 struct Failure: Error, CustomStringConvertible {
     var description: String
     init(_ description: String) { self.description = description }
 }
 
-extension ParsableCommand {
-    /// Runs `body` on a connection of the project with this slug and words its errors for the command line.
-    func withProject(_ slug: String, _ body: (TenantConnection, Settings) throws -> Void) throws {
-        try withSettings { settings in
-            let project = try settings.system.withConnection { try $0.requireProject(slug: slug) }
-            try settings.tenants.withConnection(of: project) { try body($0, settings) }
-        }
+/// Runs `body` on a connection of the project with this slug and words its errors for the command line.
+func withProject(_ slug: String, _ body: (TenantConnection, Settings) throws -> Void) throws {
+    try withSettings { settings in
+        let project = try settings.system.withConnection { try $0.requireProject(slug: slug) }
+        try settings.tenants.withConnection(of: project) { try body($0, settings) }
     }
+}
 
-    /// Runs `body` and words its errors for the command line.
-    func withSettings(_ body: (Settings) throws -> Void) throws {
-        do {
-            try body(try Settings())
-        } catch let error as SealingError {
-            throw Failure(error.description)
-        } catch let error as APIErrorConvertible {
-            throw Failure(Self.text(of: error.apiError))
-        } catch let error as PostgresError where error.sqlState == "42P01" {
-            throw Failure("The database has no tables yet: run `migrate up` first.")
-        }
+/// Runs `body` and words its errors for the command line.
+func withSettings(_ body: (Settings) throws -> Void) throws {
+    do {
+        try body(try Settings())
+    } catch let error as SealingError {
+        throw Failure(error.description)
+    } catch let error as APIErrorConvertible {
+        throw Failure(text(of: error.apiError))
+    } catch let error as PostgresError where error.sqlState == "42P01" {
+        throw Failure("The database has no tables yet: run `migrate up` first.")
     }
+}
 
-    /// Names the option of a field: `limits.max_tokens` came from `--limits`, `upstream.url` from `--upstream-url`.
-    private static func text(of error: APIError) -> String {
-        guard let param = error.param else { return error.message }
-        let parts = param.split(separator: ".").map(String.init)
-        let candidates = [parts.first, parts.joined(separator: "-"), parts.last].compactMap { $0?.replacingOccurrences(of: "_", with: "-") }
-        let option = Options.renamed[param] ?? candidates.first(where: Options.all.contains)
-        return option.map { "--\($0): \(error.message)" } ?? error.message
-    }
+/// Names the option of a field: `limits.max_tokens` came from `--limits`, `upstream.url` from `--upstream-url`.
+private func text(of error: APIError) -> String {
+    guard let param = error.param.map({ String($0.prefix { $0 != "[" }) }) else { return error.message }
+    let parts = param.split(separator: ".").map(String.init)
+    let candidates = [parts.first, parts.joined(separator: "-"), parts.last].compactMap { $0?.replacingOccurrences(of: "_", with: "-") }
+    let option = Options.renamed[param] ?? candidates.first(where: Options.all.contains)
+    return option.map { "--\($0): \(error.message)" } ?? error.message
 }
 
 /// The names of options that fields come from.
@@ -104,7 +108,7 @@ enum Options {
         "project", "name", "scopes", "endpoint", "expires-at", "slug", "tier", "model", "task-mode", "upstream-url", "upstream-model",
         "health-path", "header", "timeout-ms", "max-concurrent", "context-length", "limits", "defaults", "status", "price-nano-per-mtok",
         "tokens-per-minute", "requests-per-minute", "burst-floor", "request-timeout-s", "idle-stream-s", "concurrent", "queue-wait-s",
-        "batch-width", "priority",
+        "batch-width", "priority", "email", "allow", "block", "requests", "window-seconds", "tokens",
     ]
     static let renamed = ["upstream.urls": "upstream-url", "upstream.headers": "header", "upstream.api_key": "upstream-key-env"]
 }

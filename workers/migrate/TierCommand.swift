@@ -33,7 +33,7 @@ struct TierCommand: ParsableCommand {
             change.batchWidth = batchWidth
             change.priority = priority
             try withSettings { settings in
-                let tier = try settings.system.withConnection { try $0.setTier(slug, to: change) }
+                let tier = try settings.system.withConnection { try $0.setTier(slug, to: change, by: .migrate) }
                 Invalidation(settings).publish("tiers")
                 print(tier)
             }

@@ -54,6 +54,11 @@ class Caller:
             values["headers"] = {"Content-Type": "application/json", **(values.get("headers") or {})}
         return self.call("POST", path, **values)
 
+    def send(self, method: str, path: str, body, **values) -> httpx.Response:
+        """A JSON body by any method; None is the body `null`."""
+        headers = {"Content-Type": "application/json", **values.pop("headers", {})}
+        return self.call(method, path, content=json.dumps(body).encode(), headers=headers, **values)
+
     def stream(self, path: str, body, *, key="own", headers: dict | None = None, **values) -> ChatStream:
         """A stream, read to its end. The answer must be 200."""
         more = {"Content-Type": "application/json", **(headers or {})}

@@ -16,7 +16,7 @@ SPEC_FILES = {
     "05": "05-router-and-xim.md",
     "08": "08-platform.md",
 }
-IN_SCOPE = ["01 §3", "01 §4", "01 §7", "02 §2", "02 §4", "02 §9", "02 §18", "03 §2", "04 §5", "04 §8", "04 §10", "05 §10", "08 §4"]
+IN_SCOPE = ["01 §3", "01 §4", "01 §7", "02 §2", "02 §4", "02 §9", "02 §18", "03 §2", "04 §5", "04 §8", "04 §10", "05 §10", "08 §2.4", "08 §4"]
 
 
 @dataclass
@@ -56,7 +56,7 @@ def spec_lines(shared: Path) -> dict:
     for number, name in SPEC_FILES.items():
         section, inside = None, False
         for line in (shared / "spec" / name).read_text().splitlines():
-            if heading := re.match(r"#{2,3} (\d+)\. ", line):
+            if heading := re.match(r"#{2,3} (\d+(?:\.\d+)?)\.? ", line):
                 section, inside = f"{number} §{heading[1]}", False
             elif line.strip() == "Done when:":
                 inside = True

@@ -58,6 +58,12 @@ class Key:
 
 
 @dataclass(frozen=True)
+class User:
+    id: str
+    email: str
+
+
+@dataclass(frozen=True)
 class Endpoint:
     id: str
     slug: str
@@ -82,6 +88,17 @@ class Project:
         named = {"project": self.slug, "name": unique("key"), "scopes": scopes, **values}
         made = migrate("key", "create", *options(named))
         return Key(made["id"], made["key"])
+
+    def member(self, role: str) -> "User":
+        """A new user with this role here."""
+        email = f"{unique('user')}@example.test"
+        made = migrate("user", "set", "--email", email, "--name", "Somebody")
+        user = User(made["id"], email)
+        self.set_role(user, role)
+        return user
+
+    def set_role(self, user: "User", role: str):
+        migrate("member", "set", "--project", self.slug, "--email", user.email, "--role", role)
 
     def expired_key(self) -> Key:
         """A key that was good for a moment: none can be made that never was."""

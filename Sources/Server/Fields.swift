@@ -2,13 +2,13 @@ import JSON
 import OpenAI
 
 /// Reads typed members of a request; a wrong type or a value out of range is 400 `invalid_value` naming the member.
-enum Fields {
-    static func bool(_ value: JSONElement, _ name: String) throws -> Bool {
+package enum Fields {
+    package static func bool(_ value: JSONElement, _ name: String) throws -> Bool {
         guard let bool = value.bool else { throw APIError.invalid(name, "'\(name)' must be a boolean.") }
         return bool
     }
 
-    static func integer(_ value: JSONElement, _ name: String, in range: ClosedRange<Int>) throws -> Int {
+    package static func integer(_ value: JSONElement, _ name: String, in range: ClosedRange<Int>) throws -> Int {
         // 1.0 is an integer in JSON Schema, so some clients write it so.
         let integer = value.integer ?? value.number.flatMap { Int(exactly: $0) }
         guard let integer else { throw APIError.invalid(name, "'\(name)' must be an integer.") }
@@ -16,14 +16,14 @@ enum Fields {
         return integer
     }
 
-    static func number(_ value: JSONElement, _ name: String, in range: ClosedRange<Double>) throws -> Double {
+    package static func number(_ value: JSONElement, _ name: String, in range: ClosedRange<Double>) throws -> Double {
         guard let number = value.number else { throw APIError.invalid(name, "'\(name)' must be a number.") }
         guard range.contains(number) else { throw APIError.invalid(name, outside(name, range.lowerBound, range.upperBound)) }
         return number
     }
 
     /// - Parameter limit: in characters (Unicode scalars).
-    static func string(_ value: JSONElement, _ name: String, atMost limit: Int = .max) throws -> String {
+    package static func string(_ value: JSONElement, _ name: String, atMost limit: Int = .max) throws -> String {
         guard let string = value.string else { throw APIError.invalid(name, "'\(name)' must be a string.") }
         if limit != .max, string.unicodeScalars.count > limit {
             throw APIError.invalid(name, "'\(name)' must have at most \(limit) characters.")
@@ -31,7 +31,7 @@ enum Fields {
         return string
     }
 
-    static func choice(_ value: JSONElement, _ name: String, of allowed: [String]) throws -> String {
+    package static func choice(_ value: JSONElement, _ name: String, of allowed: [String]) throws -> String {
         let string = try string(value, name)
         guard allowed.contains(string) else {
             throw APIError.invalid(name, "'\(name)' must be one of \(allowed.map { "'\($0)'" }.joined(separator: ", ")).")
@@ -39,11 +39,11 @@ enum Fields {
         return string
     }
 
-    static func object(_ value: JSONElement, _ name: String) throws {
+    package static func object(_ value: JSONElement, _ name: String) throws {
         guard value.kind == .object else { throw APIError.invalid(name, "'\(name)' must be an object.") }
     }
 
-    static func array(_ value: JSONElement, _ name: String) throws {
+    package static func array(_ value: JSONElement, _ name: String) throws {
         guard value.kind == .array else { throw APIError.invalid(name, "'\(name)' must be an array.") }
     }
 
@@ -53,7 +53,7 @@ enum Fields {
     }
 
     /// How deep objects and arrays nest; a scalar is 0.
-    static func depth(of value: JSONElement) -> Int {
+    package static func depth(of value: JSONElement) -> Int {
         switch value.kind {
         case .object: 1 + (value.members.map { depth(of: $0.value) }.max() ?? 0)
         case .array: 1 + (value.elements.map { depth(of: $0) }.max() ?? 0)

@@ -1,13 +1,18 @@
 import JSON
 import OpenAI
 
-/// The parts of a body that every inference route reads before its own schema.
+/// The parts of a body that every route reads before its own schema.
 package enum RequestDocument {
     /// Parses the body, refuses what is no object and names that stand twice at the top, and lends the root to `body`.
-    package static func read<Result>(_ bytes: [UInt8], _ parser: JSONParser, _ body: (JSONElement) throws -> Result) throws -> Result {
+    /// - Parameter allowsNull: the body may also be `null`.
+    package static func read<Result>(
+        _ bytes: [UInt8], _ parser: JSONParser, allowsNull: Bool = false, _ body: (JSONElement) throws -> Result
+    ) throws -> Result {
         do {
             return try parser.parse(bytes) { root in
-                guard root.kind == .object else { throw APIError(.invalidRequest, "The body must be a JSON object.") }
+                guard root.kind == .object || (allowsNull && root.isNull) else {
+                    throw APIError(.invalidRequest, "The body must be a JSON object.")
+                }
                 try checkNames(root)
                 return try body(root)
             }
