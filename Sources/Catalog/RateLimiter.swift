@@ -74,7 +74,7 @@ public final class RateLimiter: Limiter {
             let levels = try answer(LimitStep(request: request, terms: terms, kind: .admission))
             if isAlone { note(nil) }
             if levels.obstacle == nil { begin(request, isCountedInRedis: true) }
-            return terms.decision(levels.obstacle, requestLevel: levels.requests, tokenLevel: levels.tokens)
+            return terms.decision(levels.obstacle, requestLevel: levels.requests, tokenLevel: levels.tokens, quota: levels.quota)
         } catch {
             note(error)
             // The script may have run all the same: its slot must not stay taken until its lease ends.

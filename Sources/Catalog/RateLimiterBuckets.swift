@@ -43,7 +43,7 @@ package struct BucketRate: Sendable, Equatable {
 }
 
 /// What stands in the way of a request.
-package enum LimitObstacle: Int, Sendable { case requests = 1, tokens, concurrency }
+package enum LimitObstacle: Int, Sendable { case requests = 1, tokens, concurrency, quotaRequests, quotaTokens }
 
 /// The limits of one request as numbers, and the words for what came of them.
 package struct LimitTerms: Sendable {
@@ -52,12 +52,14 @@ package struct LimitTerms: Sendable {
     package let concurrent: Int
     /// Tokens taken in advance.
     package let charge: Int
+    package let quota: KeyQuota?
 
     package init(_ request: LimitRequest) {
         requests = BucketRate(limit: request.requestsPerMinute, burstFloor: request.burstFloor)
         tokens = BucketRate(limit: request.tokensPerMinute, burstFloor: request.burstFloor)
         concurrent = request.concurrent
         charge = tokens.charge(for: request.tokenEstimate)
+        quota = request.quota
     }
 
     /// What the token bucket must hold.
@@ -66,8 +68,11 @@ package struct LimitTerms: Sendable {
     /// What the end of a request gives back to its token bucket, in units; negative = takes more.
     package func surplus(actualTokens: Int) -> Int { (charge - tokens.charge(for: actualTokens)) * BucketRate.unit }
 
-    package func decision(_ obstacle: LimitObstacle?, requestLevel: Int, tokenLevel: Int) -> LimitDecision {
-        let readings = LimitReadings(requests: requests.reading(requestLevel), tokens: tokens.reading(tokenLevel))
+    package func decision(
+        _ obstacle: LimitObstacle?, requestLevel: Int, tokenLevel: Int, quota used: QuotaReading? = nil
+    ) -> LimitDecision {
+        var readings = LimitReadings(requests: requests.reading(requestLevel), tokens: tokens.reading(tokenLevel))
+        if let used, let quota { readings = used.lowered(readings, quota) }
         switch obstacle {
         case nil:
             return .admitted(readings)
@@ -77,10 +82,21 @@ package struct LimitTerms: Sendable {
         case .tokens:
             let wait = tokens.microseconds(from: tokenLevel, to: neededTokens)
             return .refused(Self.rateError("\(tokens.limit ?? 0) tokens per minute", wait: wait), readings)
+        case .quotaRequests:
+            return .refused(Self.quotaError("\(quota?.requests ?? 0) requests", quota, used), readings)
+        case .quotaTokens:
+            return .refused(Self.quotaError("\(quota?.tokens ?? 0) tokens", quota, used), readings)
         case .concurrency:
             let message = "Concurrency limit reached: \(concurrent) requests at once on this endpoint."
             return .refused(APIError(.concurrencyExceeded, message, retryAfter: 1, strategy: .concurrency), readings)
         }
+    }
+
+    private static func quotaError(_ limit: String, _ quota: KeyQuota?, _ used: QuotaReading?) -> APIError {
+        let seconds = min(3600, max(1, ((used?.waitMicroseconds ?? 0) + 999_999) / 1_000_000))
+        return APIError(
+            .quotaExceeded, "The API key's quota of \(limit) in \(quota?.windowSeconds ?? 0) s is used up. Try again in \(seconds) s.",
+            retryAfter: seconds, strategy: .quota)
     }
 
     private static func rateError(_ limit: String, wait microseconds: Int) -> APIError {

@@ -99,7 +99,7 @@ public struct ChatRoutes: Sendable {
         return LimitRequest(
             requestID: context.requestID, endpointID: endpoint.id, keyID: principal.keyID, requestsPerMinute: limits.requestsPerMinute,
             tokensPerMinute: limits.tokensPerMinute, burstFloor: endpoint.tier.burstFloor, concurrent: limits.concurrent,
-            tokenEstimate: chat.promptEstimate + min(chat.maxTokens ?? 256, 256))
+            tokenEstimate: chat.promptEstimate + min(chat.maxTokens ?? 256, 256), quota: principal.restrictions?.quota)
     }
 
     private func admit(_ limits: LimitRequest) throws -> LimitReadings {

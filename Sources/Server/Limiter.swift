@@ -11,10 +11,12 @@ public struct LimitRequest: Sendable {
     public var concurrent: Int
     /// prompt estimate + min(max_tokens or 256, 256)
     public var tokenEstimate: Int
+    /// What the key may use over all endpoints.
+    public var quota: KeyQuota?
 
     public init(
         requestID: String, endpointID: ID<Endpoint>, keyID: ID<APIKey>, requestsPerMinute: Int?, tokensPerMinute: Int?, burstFloor: Int,
-        concurrent: Int, tokenEstimate: Int
+        concurrent: Int, tokenEstimate: Int, quota: KeyQuota? = nil
     ) {
         self.requestID = requestID
         self.endpointID = endpointID
@@ -24,6 +26,7 @@ public struct LimitRequest: Sendable {
         self.burstFloor = burstFloor
         self.concurrent = concurrent
         self.tokenEstimate = tokenEstimate
+        self.quota = quota
     }
 }
 
