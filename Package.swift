@@ -51,7 +51,7 @@ let package = Package(
 
         // Layer 3: features; each may import those above it in this list.
         .target(name: "Accounts", dependencies: ["Server", "Tenancy", "Crypto"]),
-        .target(name: "Billing", dependencies: ["Server", "Tenancy"]),
+        .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient"]),
         .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient"]),
 
@@ -72,7 +72,8 @@ let package = Package(
         .executableTarget(
             name: "billing",
             dependencies: [
-                "Configuration", "Tenancy", "Accounts", "Billing", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Configuration", "HTTPClient", "Tenancy", "Accounts", "Billing",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "workers/billing"),
         .executableTarget(
@@ -97,7 +98,7 @@ let package = Package(
         .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "ServerTests", dependencies: ["Server"]),
-        .testTarget(name: "BillingTests", dependencies: ["Billing"]),
+        .testTarget(name: "BillingTests", dependencies: ["Billing", "Crypto", "HTTPClient"]),
         .testTarget(name: "AccountsTests", dependencies: ["Accounts", "JSON"]),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog"]),
         .testTarget(name: "InferenceTests", dependencies: ["Inference"]),

@@ -67,21 +67,35 @@ extension SystemConnection {
     }
 
     /// Gives the project a new key for what is sealed from now on; the old ones go on opening what they sealed.
-    public func rotateDataKey(of project: ID<Project>, _ masters: MasterKeys) throws -> DataKeyListing {
+    public func rotateDataKey(of project: ID<Project>, _ masters: MasterKeys, by actor: AuditActor) throws -> DataKeyListing {
         try transaction {
             try query("UPDATE data_keys SET retired_at = now() WHERE project_id = \(project) AND retired_at IS NULL")
             let key = try masters.wrap(.random(id: ID<StoredDataKey>.random().description), project: project.description)
-            return try query(
+            let made = try query(
                 """
                 INSERT INTO data_keys (id, project_id, wrapped_key, master_key_id)
                 VALUES (\(key.id), \(project), \(key.bytes), \(key.masterKeyID)) RETURNING \(trusted: DataKeyListing.columns)
                 """)[0].dataKeyListing()
+            try audit(AuditEntry(action: "data_key.rotate", target: ("data_key", made.id.description), after: made), of: project, by: actor)
+            return made
         }
     }
 
     /// Destroys the project's keys: nothing that was sealed for it can be opened again, by anybody. Other processes forget them within a minute,
     /// or at once when they are told `data_keys:<project>`.
-    public func destroyDataKeys(of project: ID<Project>) throws -> [DataKeyListing] {
+    public func destroyDataKeys(of project: ID<Project>, by actor: AuditActor) throws -> [DataKeyListing] {
+        try transaction {
+            let destroyed = try destroyDataKeys(of: project)
+            if !destroyed.isEmpty {
+                try audit(
+                    AuditEntry(action: "data_key.destroy", target: ("project", project.description), after: destroyed), of: project,
+                    by: actor)
+            }
+            return destroyed
+        }
+    }
+
+    private func destroyDataKeys(of project: ID<Project>) throws -> [DataKeyListing] {
         try query(
             """
             UPDATE data_keys SET wrapped_key = NULL, destroyed_at = now(), retired_at = COALESCE(retired_at, now())
@@ -100,7 +114,7 @@ extension SystemConnection {
     /// Wraps up to `limit` keys under the current master key, all of them or none; what is wrapped so already is left alone, so that it may be
     /// called again at any time.
     /// - Returns: how many there were; 0 = all are done.
-    public func rewrapDataKeys(limit: Int, _ masters: MasterKeys) throws -> Int {
+    public func rewrapDataKeys(limit: Int, _ masters: MasterKeys, by actor: AuditActor) throws -> Int {
         try transaction {
             let rows = try query(
                 """
@@ -114,6 +128,11 @@ extension SystemConnection {
                     UPDATE data_keys SET wrapped_key = \(key.bytes), master_key_id = \(key.masterKeyID), rewrapped_at = now()
                     WHERE id = \(key.id) AND project_id = \(key.project)
                     """)
+            }
+            if !rows.isEmpty {
+                try audit(
+                    AuditEntry(action: "data_key.rewrap", target: ("master_key", masters.currentID), after: ["data_keys": rows.count]),
+                    by: actor)
             }
             return rows.count
         }

@@ -14,30 +14,35 @@ public struct Ledger: Sendable {
     }
 
     /// Posts money that comes, goes or is put right, once for each key.
-    public func post(_ posting: LedgerPosting) throws -> LedgerPosted {
-        try mapping {
-            let row = try database.withConnection { connection in
-                try connection.query(
-                    """
-                    SELECT id, is_new FROM ledger_post(\(posting.kind.rawValue), \(posting.project), \(posting.amount)::bigint, \(posting.key),
-                        \(posting.reference), \(posting.memo), \(posting.author), \(posting.isManual))
-                    """)[0]
-            }
-            return LedgerPosted(id: try row.get("id"), isNew: try row.get("is_new"))
-        }
-    }
+    public func post(_ posting: LedgerPosting) throws -> LedgerPosted { try database.withConnection { try $0.post(posting) } }
 
     /// Gives back what expired holds have left, up to `most` of them; answers how many it ended. Several callers share the work.
     public func expireHolds(most: Int) throws -> Int {
         try database.withConnection { try $0.query("SELECT ledger_expire(\(most)::integer) AS ended")[0].get("ended") }
     }
 
-    private func mapping<Value>(_ body: () throws -> Value) throws -> Value {
-        do {
-            return try body()
-        } catch let error as PostgresError {
-            guard case .server(let message) = error, let refusal = LedgerError(message) else { throw error }
-            throw refusal
+}
+
+/// What the ledger refuses, in its own words.
+private func mapping<Value>(_ body: () throws -> Value) throws -> Value {
+    do {
+        return try body()
+    } catch let error as PostgresError {
+        guard case .server(let message) = error, let refusal = LedgerError(message) else { throw error }
+        throw refusal
+    }
+}
+
+extension SystemConnection {
+    /// Posts in the caller's transaction, together with what it belongs to; once for each key.
+    func post(_ posting: LedgerPosting) throws -> LedgerPosted {
+        try mapping {
+            let row = try query(
+                """
+                SELECT id, is_new FROM ledger_post(\(posting.kind.rawValue), \(posting.project), \(posting.amount)::bigint, \(posting.key),
+                    \(posting.reference), \(posting.memo), \(posting.author), \(posting.isManual))
+                """)[0]
+            return LedgerPosted(id: try row.get("id"), isNew: try row.get("is_new"))
         }
     }
 }

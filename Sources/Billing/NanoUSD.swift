@@ -1,6 +1,8 @@
 /// Amounts of money as text: dollars with up to nine decimals outside, whole nano-USD inside. No floating point in between.
 public enum NanoUSD {
-    private static let perDollar: Int64 = 1_000_000_000
+    public static let perDollar: Int64 = 1_000_000_000
+    /// Card processors count cents.
+    public static let perCent: Int64 = 10_000_000
 
     /// Such as `0.000125`, `-3.5` or `100`: exact, without zeros at the end.
     public static func text(_ nano: Int64) -> String {

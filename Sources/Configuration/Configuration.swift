@@ -36,6 +36,7 @@ public struct Configuration: Sendable, Equatable {
     public var egressOwnHosts: [String] = []
     /// Address ranges (CIDR) of the proxies in front of nginx whose X-Forwarded-For is believed; none = the header is ignored.
     public var trustedProxies: [String] = []
+    public var billing = Billing()
     public var timeScale = 1.0
     /// How often the sweeper looks, in seconds; nil = each minute, scaled.
     public var sweepSeconds: Double?
@@ -56,6 +57,18 @@ public struct Configuration: Sendable, Equatable {
         public var threads: Int { 2 * streams }
         /// What one nginx worker may hold; `max_conns` in nginx's configuration.
         public var connectionsPerWorker: Int { streams / nginxWorkers }
+    }
+
+    /// How customers pay (08 §7).
+    public struct Billing: Sendable, Equatable {
+        /// `manual` or `stripe`.
+        public var provider = "manual"
+        /// Of Stripe's API, without `/v1`.
+        public var stripeURL = "https://api.stripe.com"
+        /// Secret.
+        public var stripeSecretKey = ""
+        /// What signs callbacks; two while they are rotated. None = callbacks are not taken. Secret.
+        public var stripeWebhookSecrets: [String] = []
     }
 
     /// Reads the file named in the environment, if any, and the environment.

@@ -40,6 +40,10 @@ struct Setting: Sendable {
         list("egress.ports", \.egressPorts, of: "a port") { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } },
         list("egress.allow_cidrs", \.egressAllowCIDRs, of: "a range such as 10.0.0.0/8") { isRange($0) ? $0 : nil },
         list("egress.own_hosts", \.egressOwnHosts, of: "a host") { $0.wholeMatch(of: /[0-9a-zA-Z.:-]+/) == nil ? nil : $0 },
+        choice("billing.provider", \.billing.provider, ["manual", "stripe"]),
+        string("billing.stripe_url", \.billing.stripeURL),
+        string("billing.stripe_secret_key", \.billing.stripeSecretKey, isSecret: true),
+        list("billing.stripe_webhook_secrets", \.billing.stripeWebhookSecrets, of: "a secret", isSecret: true) { $0.isEmpty ? nil : $0 },
         Setting(
             key: "trusted.proxies", isSecret: false,
             apply: { text, configuration in
@@ -81,14 +85,14 @@ struct Setting: Sendable {
 
     /// Values between commas.
     private static func list<Value: Sendable>(
-        _ key: String, _ path: Path<[Value]>, of kind: String, _ read: @escaping @Sendable (String) -> Value?
+        _ key: String, _ path: Path<[Value]>, of kind: String, isSecret: Bool = false, _ read: @escaping @Sendable (String) -> Value?
     ) -> Setting {
         Setting(
-            key: key, isSecret: false,
+            key: key, isSecret: isSecret,
             apply: { text, configuration in
                 configuration[keyPath: path] = try text.split(separator: ",").map { part in
                     let item = part.filter { $0 != " " }
-                    guard let value = read(item) else { throw ConfigurationError("\(key): '\(item)' is not \(kind)") }
+                    guard let value = read(item) else { throw ConfigurationError("\(key): '\(isSecret ? "…" : item)' is not \(kind)") }
                     return value
                 }
             }, read: { $0[keyPath: path].map { "\($0)" }.joined(separator: ",") })

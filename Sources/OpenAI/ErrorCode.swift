@@ -83,6 +83,7 @@ extension ErrorCode {
     public static let keyNotFound = ErrorCode("key_not_found", 40421, retry: .no)
 
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)
+    public static let conflict = ErrorCode("conflict", 40900)
     public static let requestTimeout = ErrorCode("request_timeout", 40800, retry: .yes)
     public static let requestTooLarge = ErrorCode("request_too_large", 41300)
     /// The same code with HTTP's own status for headers.

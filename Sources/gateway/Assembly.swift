@@ -83,7 +83,8 @@ struct Assembly {
         routes =
             Routes(
                 catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: system, tenants: tenants,
-                invalidations: Invalidations(redis: redis, logger: logger)
+                invalidations: Invalidations(redis: redis, logger: logger),
+                stripe: try Self.stripe(configuration, outbound: upstreamSettings.outbound)
             ).all
         server = Server(
             routes: routes,
@@ -99,6 +100,19 @@ struct Assembly {
         }
         if configuration.gateway.metricsPort > 0 {
             try MetricsListener.start(port: UInt16(configuration.gateway.metricsPort + configuration.gateway.number), metrics)
+        }
+    }
+
+    /// nil where no callbacks are taken.
+    private static func stripe(_ configuration: Configuration, outbound: OutboundGuard) throws -> StripeProvider? {
+        let settings = configuration.billing
+        guard !settings.stripeWebhookSecrets.isEmpty else { return nil }
+        do throws(OutboundRefusal) {
+            return try StripeProvider(
+                url: settings.stripeURL, secretKey: settings.stripeSecretKey, webhookSecrets: settings.stripeWebhookSecrets,
+                outbound: outbound)
+        } catch {
+            throw SetupError(description: "billing.stripe_url: \(error.apiError.message)")
         }
     }
 
@@ -121,4 +135,9 @@ struct Assembly {
         catalog.shutdown()
         committer.shutdown()
     }
+}
+
+/// A setting that cannot be used, in words that name its key.
+struct SetupError: Error, CustomStringConvertible {
+    var description: String
 }

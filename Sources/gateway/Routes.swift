@@ -15,6 +15,8 @@ struct Routes {
     let database: SystemDatabase
     let tenants: TenantDatabase
     let invalidations: Invalidations
+    /// nil = callbacks of card payments are not taken.
+    let stripe: StripeProvider?
 
     var all: [Route] {
         let database = database
@@ -26,6 +28,7 @@ struct Routes {
         return HealthRoutes(checks: [postgres]).all
             + KeyRoutes(database: tenants, invalidations: invalidations).all
             + AuditRoutes(database: tenants).all
+            + ProviderCallbackRoutes(topUps: TopUps(database: database), stripe: stripe).all
             + ModelRoutes(catalog: catalog).all
             + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer) { upstreams.upstream(of: $0) }.all
             + BillingRoutes(database: tenants).all

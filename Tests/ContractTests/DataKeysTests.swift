@@ -86,7 +86,7 @@ struct DataKeysTests {
             let sealing = Sealing(keys: keys)
             let before = try bench.seal("before", by: sealing, for: bench.a)
             let connection = try bench.database.system().connect()
-            let made = try connection.rotateDataKey(of: bench.a, Self.old)
+            let made = try connection.rotateDataKey(of: bench.a, Self.old, by: .system("tests"))
             keys.invalidate(message: "data_keys:\(bench.a)")
             let after = try bench.seal("after", by: sealing, for: bench.a)
             #expect(String(decoding: after[1..<28], as: UTF8.self) == made.id.description)
@@ -106,18 +106,18 @@ struct DataKeysTests {
             let sealing = Sealing(keys: keys)
             let first = try bench.seal("one", by: sealing, for: bench.a)
             let connection = try bench.database.system().connect()
-            _ = try connection.rotateDataKey(of: bench.a, Self.old)
+            _ = try connection.rotateDataKey(of: bench.a, Self.old, by: .system("tests"))
             keys.flush()
             let second = try bench.seal("two", by: sealing, for: bench.a)
             let other = try bench.seal("other", by: sealing, for: bench.b)
-            #expect(try connection.destroyDataKeys(of: bench.a).map(\.state) == ["destroyed", "destroyed"])
+            #expect(try connection.destroyDataKeys(of: bench.a, by: .system("tests")).map(\.state) == ["destroyed", "destroyed"])
             keys.invalidate(message: "data_keys:\(bench.a)")
             for sealed in [first, second] {
                 #expect(throws: SealingError.noKey) { try bench.open(sealed, by: sealing, for: bench.a) }
             }
             #expect(try connection.query("SELECT 1 FROM data_keys WHERE project_id = \(bench.a) AND wrapped_key IS NOT NULL").isEmpty)
             #expect(try bench.open(other, by: sealing, for: bench.b) == "other")
-            #expect(try connection.destroyDataKeys(of: bench.a).isEmpty)
+            #expect(try connection.destroyDataKeys(of: bench.a, by: .system("tests")).isEmpty)
             // A deleted project gets no new key.
             try connection.query("UPDATE projects SET status = 'deleted' WHERE id = \(bench.a)")
             #expect(throws: APIError.self) { try bench.seal("x", by: sealing, for: bench.a) }
@@ -130,7 +130,7 @@ struct DataKeysTests {
             let sealing = Sealing(keys: try bench.keys(lifetime: .milliseconds(50)))
             let sealed = try bench.seal("one", by: sealing, for: bench.a)
             #expect(try bench.open(sealed, by: sealing, for: bench.a) == "one")
-            _ = try bench.database.system().connect().destroyDataKeys(of: bench.a)
+            _ = try bench.database.system().connect().destroyDataKeys(of: bench.a, by: .system("tests"))
             usleep(60_000)
             #expect(throws: SealingError.noKey) { try bench.open(sealed, by: sealing, for: bench.a) }
         }
@@ -141,14 +141,14 @@ struct DataKeysTests {
             let bench = try Bench()
             let sealed = try [bench.a, bench.b].map { try bench.seal("secret", by: bench.sealing(), for: $0) }
             let connection = try bench.database.system().connect()
-            #expect(throws: SealingError.unknownMasterKey) { try connection.rewrapDataKeys(limit: 100, Self.new) }
+            #expect(throws: SealingError.unknownMasterKey) { try connection.rewrapDataKeys(limit: 100, Self.new, by: .system("tests")) }
             #expect(throws: SealingError.unknownMasterKey) { try bench.open(sealed[0], by: bench.sealing(Self.new), for: bench.a) }
-            #expect(try connection.rewrapDataKeys(limit: 1, Self.both) == 1)
+            #expect(try connection.rewrapDataKeys(limit: 1, Self.both, by: .system("tests")) == 1)
             // Half done: processes that have both keys open all of it.
             #expect(try bench.open(sealed[0], by: bench.sealing(Self.both), for: bench.a) == "secret")
             #expect(try bench.open(sealed[1], by: bench.sealing(Self.both), for: bench.b) == "secret")
-            #expect(try connection.rewrapDataKeys(limit: 100, Self.both) == 1)
-            #expect(try connection.rewrapDataKeys(limit: 100, Self.both) == 0)
+            #expect(try connection.rewrapDataKeys(limit: 100, Self.both, by: .system("tests")) == 1)
+            #expect(try connection.rewrapDataKeys(limit: 100, Self.both, by: .system("tests")) == 0)
             for (envelope, project) in zip(sealed, [bench.a, bench.b]) {
                 #expect(try bench.open(envelope, by: bench.sealing(Self.new), for: project) == "secret")
                 #expect(throws: SealingError.unknownMasterKey) { try bench.open(envelope, by: bench.sealing(), for: project) }
@@ -160,7 +160,7 @@ struct DataKeysTests {
         try await onThread {
             let bench = try Bench()
             let connection = try bench.database.system().connect()
-            for _ in 0..<59 { _ = try connection.rotateDataKey(of: bench.a, Self.old) }
+            for _ in 0..<59 { _ = try connection.rotateDataKey(of: bench.a, Self.old, by: .system("tests")) }
             let sealed = try bench.seal("secret", by: bench.sealing(), for: bench.a)
             var settings = [
                 "XEROTIER_DATABASE_URL": bench.database.url, "XEROTIER_COMPLETION_ENCRYPTION_KEY": Self.second,
@@ -194,6 +194,8 @@ struct DataKeysTests {
             let run = try Program.migrate.run(["data-keys", "rewrap"], settings)
             #expect(run.status == 0 && run.object["rewrapped"] as? Int == 29, "\(run.errors)")
             #expect(try Program.migrate.run(["data-keys", "rewrap"], settings).object["rewrapped"] as? Int == 0)
+            // Three batches before the kill, and the rest in one after it.
+            #expect(try connection.query("SELECT 1 FROM audit_log WHERE action = 'data_key.rewrap'").count == 4)
             #expect(try bench.open(sealed, by: bench.sealing(Self.new), for: bench.a) == "secret")
             // Without the old key there is nothing to do any more, and with a wrong one nothing is changed.
             settings["XEROTIER_COMPLETION_PREVIOUS_ENCRYPTION_KEY"] = nil
@@ -214,6 +216,8 @@ struct DataKeysTests {
             #expect(made.status == 0 && made.object["state"] as? String == "current", "\(made.errors)")
             let listed = try Program.migrate.run(["data-keys", "list", "--project", "acme"], settings)
             #expect(listed.list.map { $0["state"] as? String } == ["current", "retired"] && !listed.output.contains("wrapped"))
+            let actions = try bench.database.connect().query("SELECT action FROM audit_log WHERE project_id = \(bench.a)")
+            #expect(try actions.map { try $0.get("action", as: String.self) }.contains("data_key.rotate"))
             #expect(try Program.migrate.run(["data-keys", "rotate", "--project", "nobody"], settings).errors.contains("--project"))
         }
     }

@@ -38,7 +38,8 @@ import Testing
     }
 
     /// Everything else needs a key.
-    private static let open = ["GET healthz", "GET readyz"]
+    /// Callbacks of payment providers are signed.
+    private static let open = ["GET healthz", "GET readyz", "POST billing/stripe/webhook"]
     /// Everything else that is called for inference is metered.
     private static let unmetered = ["GET models", "GET models/*id"]
 

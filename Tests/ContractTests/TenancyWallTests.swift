@@ -79,7 +79,8 @@ import Testing
         // One batch holds the rows of many projects.
         "Sources/Jobs/Committer.swift", "Sources/Jobs/BatchWriter.swift", "Sources/Jobs/Commit.swift",
         // Money moves between a project's accounts and the platform's.
-        "Sources/Billing/Ledger.swift", "Sources/Billing/LedgerVerification.swift",
+        "Sources/Billing/Ledger.swift", "Sources/Billing/LedgerVerification.swift", "Sources/Billing/OrderStore.swift",
+        "Sources/Billing/TopUps.swift",
         // The operator makes projects and sets tiers.
         "Sources/Accounts/ProjectRecord.swift", "Sources/Catalog/TierStore.swift", "workers/migrate/Settings.swift",
         // People belong to no project; the chain of the platform has none, and the operator verifies all chains.

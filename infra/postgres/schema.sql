@@ -970,6 +970,37 @@ CREATE TABLE public.models (
 
 
 --
+-- Name: orders; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.orders (
+    id text NOT NULL,
+    project_id text NOT NULL,
+    provider text NOT NULL,
+    kind text NOT NULL,
+    amount_nano bigint NOT NULL,
+    state text DEFAULT 'open'::text NOT NULL,
+    reference text,
+    checkout_id text,
+    payment_id text,
+    ledger_tx_id text,
+    created_by text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    paid_at timestamp with time zone,
+    CONSTRAINT orders_amount_nano_check CHECK ((amount_nano > 0)),
+    CONSTRAINT orders_check CHECK (((state = 'paid'::text) = (paid_at IS NOT NULL))),
+    CONSTRAINT orders_check1 CHECK (((state = 'paid'::text) = (ledger_tx_id IS NOT NULL))),
+    CONSTRAINT orders_check2 CHECK (((state = 'paid'::text) = (payment_id IS NOT NULL))),
+    CONSTRAINT orders_id_check CHECK ((id ~ '^ord_[0-9a-z]{24}$'::text)),
+    CONSTRAINT orders_kind_check CHECK ((kind = 'topup'::text)),
+    CONSTRAINT orders_provider_check CHECK ((provider = ANY (ARRAY['manual'::text, 'stripe'::text]))),
+    CONSTRAINT orders_reference_check CHECK (((char_length(reference) >= 1) AND (char_length(reference) <= 128))),
+    CONSTRAINT orders_state_check CHECK ((state = ANY (ARRAY['open'::text, 'paid'::text, 'failed'::text])))
+);
+
+
+--
 -- Name: projects; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -987,6 +1018,31 @@ CREATE TABLE public.projects (
     CONSTRAINT projects_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 128))),
     CONSTRAINT projects_slug_check CHECK ((slug ~ '^[a-z][a-z0-9-]{0,38}[a-z0-9]$'::text)),
     CONSTRAINT projects_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text])))
+);
+
+
+--
+-- Name: provider_customers; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.provider_customers (
+    project_id text NOT NULL,
+    provider text NOT NULL,
+    customer_id text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: provider_events; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.provider_events (
+    provider text NOT NULL,
+    id text NOT NULL,
+    type text NOT NULL,
+    outcome text,
+    received_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 
@@ -1299,6 +1355,30 @@ ALTER TABLE ONLY public.models
 
 
 --
+-- Name: orders orders_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: orders orders_provider_payment_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_provider_payment_id_key UNIQUE (provider, payment_id);
+
+
+--
+-- Name: orders orders_provider_reference_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_provider_reference_key UNIQUE (provider, reference);
+
+
+--
 -- Name: projects projects_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -1312,6 +1392,22 @@ ALTER TABLE ONLY public.projects
 
 ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_slug_key UNIQUE (slug);
+
+
+--
+-- Name: provider_customers provider_customers_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.provider_customers
+    ADD CONSTRAINT provider_customers_pkey PRIMARY KEY (project_id, provider);
+
+
+--
+-- Name: provider_events provider_events_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.provider_events
+    ADD CONSTRAINT provider_events_pkey PRIMARY KEY (provider, id);
 
 
 --
@@ -1429,6 +1525,13 @@ CREATE INDEX memberships_by_user ON public.memberships USING btree (user_id);
 --
 
 CREATE UNIQUE INDEX models_by_name ON public.models USING btree (project_id, name) WHERE (deleted_at IS NULL);
+
+
+--
+-- Name: orders_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX orders_by_project ON public.orders USING btree (project_id, created_at, id);
 
 
 --
@@ -1604,6 +1707,22 @@ ALTER TABLE ONLY public.models
 
 
 --
+-- Name: orders orders_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
+-- Name: provider_customers provider_customers_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.provider_customers
+    ADD CONSTRAINT provider_customers_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: api_keys; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -1664,10 +1783,22 @@ ALTER TABLE public.memberships ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.models ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: orders; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.orders ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: projects; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
 ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: provider_customers; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.provider_customers ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: api_keys tenant; Type: POLICY; Schema: public; Owner: -
@@ -1735,10 +1866,24 @@ CREATE POLICY tenant ON public.models TO xerotier_tenant USING ((project_id = cu
 
 
 --
+-- Name: orders tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.orders TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
 -- Name: projects tenant; Type: POLICY; Schema: public; Owner: -
 --
 
 CREATE POLICY tenant ON public.projects TO xerotier_tenant USING ((id = current_setting('xerotier.project'::text, true))) WITH CHECK ((id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: provider_customers tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.provider_customers TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -1958,6 +2103,14 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.models TO xerotier_system;
 
 
 --
+-- Name: TABLE orders; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.orders TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.orders TO xerotier_system;
+
+
+--
 -- Name: TABLE projects; Type: ACL; Schema: public; Owner: -
 --
 
@@ -1984,6 +2137,20 @@ GRANT UPDATE(settings) ON TABLE public.projects TO xerotier_tenant;
 --
 
 GRANT UPDATE(updated_at) ON TABLE public.projects TO xerotier_tenant;
+
+
+--
+-- Name: TABLE provider_customers; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT ON TABLE public.provider_customers TO xerotier_system;
+
+
+--
+-- Name: TABLE provider_events; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.provider_events TO xerotier_system;
 
 
 --

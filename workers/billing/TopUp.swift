@@ -1,3 +1,4 @@
+import Accounts
 import ArgumentParser
 import Billing
 
@@ -12,7 +13,12 @@ struct TopUp: ParsableCommand {
 
     func run() throws {
         try withDatabase { database in
-            try payment.post(.topup, key: "topup:manual:\(reference)", reference: reference, memo: "manual top-up", on: database)
+            let project = try database.withConnection { try $0.requireProject(slug: payment.project) }
+            let (order, isNew) = try TopUps(database: database).book(payment.amount, to: project, reference: reference, by: "billing")
+            let amount = "\(NanoUSD.text(order.amount)) USD"
+            print(
+                "\(isNew ? "posted" : "already posted"): topup of \(amount) to \(payment.project),"
+                    + " transaction \(order.transactionID ?? ""), order \(order.id)")
         }
     }
 }

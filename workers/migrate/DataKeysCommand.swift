@@ -30,7 +30,7 @@ struct DataKeysCommand: ParsableCommand {
                 let masters = try settings.masterKeys()
                 let (id, key) = try settings.system.withConnection { connection in
                     let id = try connection.requireProject(slug: project)
-                    return (id, try connection.rotateDataKey(of: id, masters))
+                    return (id, try connection.rotateDataKey(of: id, masters, by: .migrate))
                 }
                 Invalidation(settings).publish("data_keys:\(id)")
                 try printJSON(key)
@@ -63,7 +63,9 @@ struct DataKeysCommand: ParsableCommand {
                 let masters = try settings.masterKeys()
                 var answer = Answer(rewrapped: 0, masterKeyID: masters.currentID)
                 try settings.system.withConnection { connection in
-                    while case let count = try connection.rewrapDataKeys(limit: batch, masters), count > 0 { answer.rewrapped += count }
+                    while case let count = try connection.rewrapDataKeys(limit: batch, masters, by: .migrate), count > 0 {
+                        answer.rewrapped += count
+                    }
                 }
                 try printJSON(answer)
             }
