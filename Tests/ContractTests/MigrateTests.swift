@@ -11,7 +11,7 @@ struct MigrateTests {
                 pg_get_expr(d.adbin, d.adrelid)) AS line
             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
-            UNION ALL SELECT pg_get_constraintdef(oid) || conrelid::regclass FROM pg_constraint
+            UNION ALL SELECT pg_get_constraintdef(oid, true) || conrelid::regclass FROM pg_constraint
                 WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
             UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
             UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
