@@ -109,7 +109,12 @@ public final class Credit: Sendable {
             return grant.granted - before
         }
         let call = CreditCall(hold: request.hold, target: .growth, ask: ask)
-        let amount = try self.call(call, .request(request.requestID), of: request.project).granted
+        var amount = try self.call(call, .request(request.requestID), of: request.project).granted
+        if amount == 0, let lease = state.withLock({ $0.accounts[request.project]?.giveUpLease() }) {
+            // The last of the project's money may lie here, in a lease that nobody uses.
+            release(lease)
+            amount = try self.call(call, .request(request.requestID), of: request.project).granted
+        }
         request.add(amount)
         return amount
     }

@@ -128,7 +128,8 @@ package struct CreditAccount {
             if free + (available ?? 0) < ask.least { return .refused }
         }
         let size = leaseSize(rules)
-        if !tried.lease, lease == nil || size >= ask.want || isEmpty(now) {
+        // A lease that nobody else runs on is filled up for this request; beside others, a small one is left to them.
+        if !tried.lease, lease?.taken ?? 0 == 0 || size >= ask.want || isEmpty(now) {
             guard asking == nil else { return wait }
             let id = lease?.id ?? newID()
             asking = id
@@ -239,6 +240,13 @@ package struct CreditAccount {
         }
     }
 
+    /// Gives up a lease that nobody runs on, for a request that finds no credit elsewhere; whoever gets it must release it.
+    package mutating func giveUpLease() -> ID<CreditHold>? {
+        guard let lease, lease.taken == 0, lease.free > 0, asking == nil else { return nil }
+        self.lease = nil
+        return lease.id
+    }
+
     // MARK: Care
 
     /// What is to be done for leases now, apart from requests.
@@ -253,10 +261,10 @@ package struct CreditAccount {
     package func needsRefill(_ now: Instant, _ rules: Rules) -> Bool { refill(now, rules) != nil }
 
     private func refill(_ now: Instant, _ rules: Rules) -> CreditAsk? {
-        guard let lease, let available, asking == nil, !isEmpty(now), !lease.hasStrays else { return nil }
-        let size = max(leaseSize(rules), lastWant)
+        guard let lease, asking == nil, !isEmpty(now), !lease.hasStrays else { return nil }
+        let size = leaseSize(rules)
         // Where money runs out, nothing is set aside that nobody has asked for.
-        guard lease.free < max(size / 2, lastWant), available >= 10 * lastWant else { return nil }
+        guard size >= lastWant, lease.free < max(size / 2, lastWant) else { return nil }
         return CreditAsk(want: size - lease.free, least: size - lease.free)
     }
 

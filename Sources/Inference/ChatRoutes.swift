@@ -1,3 +1,4 @@
+import Billing
 import Catalog
 import JSON
 import Jobs
@@ -9,16 +10,18 @@ public struct ChatRoutes: Sendable {
     private let catalog: any CatalogSource
     private let limiter: any Limiter
     private let committer: Committer
+    private let credit: Credit
     private let upstream: @Sendable (EndpointRecord) -> any Upstream
 
     /// - Parameter upstream: what answers for an endpoint.
     public init(
-        catalog: any CatalogSource, limiter: any Limiter, committer: Committer,
+        catalog: any CatalogSource, limiter: any Limiter, committer: Committer, credit: Credit,
         upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
     ) {
         self.catalog = catalog
         self.limiter = limiter
         self.committer = committer
+        self.credit = credit
         self.upstream = upstream
     }
 
@@ -29,7 +32,7 @@ public struct ChatRoutes: Sendable {
     private func create(_ request: Request, _ context: Context) throws -> Response {
         let createdAt = Settlement.nowMicroseconds()
         let principal = try context.principal
-        let (endpoint, chat, body) = try RequestDocument.read(request.body, context.services.parser) {
+        var (endpoint, chat, body) = try RequestDocument.read(request.body, context.services.parser) {
             root -> (EndpointRecord, ChatRequest, UpstreamBody) in
             let endpoint = try self.endpoint(root, request, principal)
             context.log.endpointSlug = endpoint.slug
@@ -43,8 +46,16 @@ public struct ChatRoutes: Sendable {
         try SLOHints.check(request)
         // What cannot be booked is not begun.
         guard committer.isAccepting else { throw APIError.unavailable() }
+        let held = try ChatCredit.hold(chat, mostTokens: body.mostTokens, at: endpoint, for: context.requestID, from: credit)
+        body.close(payable: held?.limit)
         let limits = limitRequest(endpoint, chat, principal, context)
-        let readings = try admit(limits)
+        let readings: LimitReadings
+        do {
+            readings = try admit(limits)
+        } catch {
+            held?.taken.giveBack()
+            throw error
+        }
         let run = ChatRun(
             chat: chat, upstreamBody: body.bytes, clamps: body.clamps,
             identity: AnswerIdentity(
@@ -53,8 +64,10 @@ public struct ChatRoutes: Sendable {
             readings: readings,
             settlement: Settlement(
                 endpoint: endpoint, principal: principal, requestID: context.requestID, profile: chat.profile, isStream: chat.isStream,
-                limits: limits, limiter: limiter, committer: committer, start: context.start, createdAtMicroseconds: createdAt),
-            upstream: upstream(endpoint), vendorEvents: chat.wantsVendorEvents || request.header("HTTP_X_XEROTIER_EVENTS") == "on",
+                limits: limits, limiter: limiter, committer: committer, credit: held?.taken, start: context.start,
+                createdAtMicroseconds: createdAt),
+            credit: held, upstream: upstream(endpoint),
+            vendorEvents: chat.wantsVendorEvents || request.header("HTTP_X_XEROTIER_EVENTS") == "on",
             context: context)
         guard chat.isStream else { return try run.answer() }
         return Response(headers: Self.streamHeaders, body: .stream { try run.stream(to: $0) })

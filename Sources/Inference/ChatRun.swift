@@ -12,6 +12,8 @@ struct ChatRun {
     let identity: AnswerIdentity
     let readings: LimitReadings
     let settlement: Settlement
+    /// nil where nothing is to be paid.
+    let credit: ChatCredit?
     let upstream: any Upstream
     let vendorEvents: Bool
     let context: Context
@@ -43,7 +45,7 @@ struct ChatRun {
             json.raw(answer.bytes)
             if vendorEvents {
                 json.raw(#","x_metadata":{"#)
-                metadata(event, answer.usage).write(to: &json)
+                metadata(event, answer.usage, finishReason: answer.finishReason).write(to: &json)
                 json.raw("}" as StaticString)
             }
             json.raw("}" as StaticString)
@@ -109,9 +111,10 @@ struct ChatRun {
         let event = try settle(Outcome(finishReason: grammar.finishReason, usage: usage), firstToken, call)
         var end = grammar.usageChunk()
         if vendorEvents {
+            let metadata = metadata(event, usage, finishReason: grammar.finishReason)
             end += grammar.vendorEvent("x_chat.metadata") { json in
                 json.raw("," as StaticString)
-                metadata(event, usage).write(to: &json)
+                metadata.write(to: &json)
             }
         }
         return end + ChatStreamGrammar.done
@@ -130,11 +133,16 @@ struct ChatRun {
             if context.services.drain.isOver { throw Self.interrupted }
             switch call.next(until: min(nextComment, idleEnd ?? nextComment, last)) {
             case .frame(let chunk):
-                let frames: [UInt8]
+                var frames: [UInt8]
                 do {
-                    frames = try context.services.parser.parse(chunk) { try grammar.receive($0) }
+                    frames = try receive(chunk, &grammar)
                 } catch is MalformedAnswer, is JSONError {
                     throw Self.invalidUpstream
+                }
+                let isUsedUp = credit?.isUsedUp ?? false
+                if isUsedUp {
+                    call.cancel()
+                    frames = grammar.cut()
                 }
                 let now = ContinuousClock.now
                 idleEnd = now + idle
@@ -144,6 +152,7 @@ struct ChatRun {
                     client.headers += headers(call)
                 }
                 try client.send(frames)
+                if isUsedUp { return }
                 nextComment = now + keepAlive
             case .finished:
                 guard grammar.isComplete else { throw Self.interrupted }
@@ -163,6 +172,20 @@ struct ChatRun {
                 }
             }
         }
+    }
+
+    /// The frames of a chunk, once they are paid for. When nobody pays for them, the credit is used up and nothing of the chunk has happened.
+    private func receive(_ chunk: UnsafeRawBufferPointer, _ grammar: inout ChatStreamGrammar) throws -> [UInt8] {
+        // No chunk has more tokens than bytes.
+        guard let credit, !credit.covers(grammar.producedTokens + chunk.count) else {
+            return try context.services.parser.parse(chunk) { try grammar.receive($0) }
+        }
+        var next = grammar
+        let frames = try context.services.parser.parse(chunk) { try next.receive($0) }
+        // The engine's own count may come after the last token.
+        guard next.passedTokens == grammar.passedTokens || credit.cover(next.producedTokens) else { return [] }
+        grammar = next
+        return frames
     }
 
     /// Before the first byte a failure is an ordinary error answer; after it, an error frame, and never `[DONE]`.
@@ -195,7 +218,9 @@ struct ChatRun {
         context.log.outputTokens = outcome.usage?.output
         context.log.errorCode = outcome.error
         do {
-            return try settlement.settle(outcome, timeToFirstToken: firstToken, call: call)
+            let event = try settlement.settle(outcome, timeToFirstToken: firstToken, call: call)
+            context.log.costNano = event.costNano
+            return event
         } catch {
             context.services.logger.error("settlement failed", metadata: ["request_id": "\(context.requestID)", "error": "\(error)"])
             throw SettlementFailed()
@@ -234,8 +259,10 @@ struct ChatRun {
         return apiError
     }
 
-    private func metadata(_ event: UsageEvent, _ usage: TokenUsage) -> VendorMetadata {
-        VendorMetadata(settlement: settlement, event: event, clamps: clamps, isUsageEstimated: usage.isEstimated)
+    private func metadata(_ event: UsageEvent, _ usage: TokenUsage, finishReason: String?) -> VendorMetadata {
+        VendorMetadata(
+            settlement: settlement, event: event, clamps: clamps, isUsageEstimated: usage.isEstimated,
+            stopDetail: credit?.stopDetail(finishReason: finishReason))
     }
 
     private static let invalidUpstream = APIError(.upstreamInvalidResponse, "The model server gave an invalid answer.")

@@ -16,9 +16,13 @@ package struct ChatStreamGrammar {
     private var hasBegun = false
     private var sequence = 0
 
-    private(set) var outputBytes = 0
-    private(set) var reasoningBytes = 0
-    private(set) var reportedUsage: TokenUsage?
+    private var outputBytes = 0
+    private var reasoningBytes = 0
+    private var reportedUsage: TokenUsage?
+    /// Tokens that have passed, as far as deltas show them; those of reasoning among them.
+    private(set) var passedTokens = 0
+    private var passedReasoningTokens = 0
+    private var isCut = false
 
     private struct Choice {
         var finishReason: String?
@@ -41,8 +45,39 @@ package struct ChatStreamGrammar {
     /// The first choice's, once it has ended.
     package var finishReason: String? { choices[0].finishReason }
 
+    /// As the engine reports it. Otherwise by the bytes of an answer that is complete, and by the deltas of one that broke off.
     package var usage: TokenUsage {
-        reportedUsage ?? TokenUsage(estimatedInput: chat.promptEstimate, outputBytes: outputBytes, reasoningBytes: reasoningBytes)
+        if let reportedUsage { return reportedUsage }
+        var usage = TokenUsage(estimatedInput: chat.promptEstimate, outputBytes: outputBytes, reasoningBytes: reasoningBytes)
+        if isCut || !isComplete { (usage.output, usage.reasoning) = (passedTokens, passedReasoningTokens) }
+        return usage
+    }
+
+    /// The tokens of output so far.
+    var producedTokens: Int { reportedUsage?.output ?? passedTokens }
+
+    /// Engines send a delta for each token, or for a few when they are in a hurry; hardly any token has more bytes than this.
+    private static let largestToken = 16
+
+    private mutating func pass(_ bytes: Int, isReasoning: Bool = false) {
+        guard bytes > 0 else { return }
+        let tokens = bytes <= Self.largestToken ? 1 : (bytes + 3) / 4
+        passedTokens += tokens
+        if isReasoning {
+            passedReasoningTokens += tokens
+            reasoningBytes += bytes
+        } else {
+            outputBytes += bytes
+        }
+    }
+
+    /// Ends every choice that has not ended, for its length: the frames that say so.
+    package mutating func cut() -> [UInt8] {
+        isCut = true
+        var json = JSONWriter(capacity: 512)
+        if !hasBegun { begin(fingerprint: nil, &json) }
+        for index in choices.indices where choices[index].finishReason == nil { finish(index, "length", &json) }
+        return json.bytes
     }
 
     /// The frames that one chunk of the engine becomes; often one, sometimes none.
@@ -60,7 +95,7 @@ package struct ChatStreamGrammar {
         guard let list, list.kind == .array else { throw MalformedAnswer() }
         var json = JSONWriter(capacity: 512)
         for choice in list.elements {
-            if !hasBegun { begin(root, &json) }
+            if !hasBegun { begin(fingerprint: root["system_fingerprint"]?.string, &json) }
             try receive(choice: choice, &json)
         }
         return json.bytes
@@ -100,9 +135,9 @@ package struct ChatStreamGrammar {
 
     // MARK: Chunks
 
-    private mutating func begin(_ root: JSONElement, _ json: inout JSONWriter) {
+    private mutating func begin(fingerprint: String?, _ json: inout JSONWriter) {
         var identity = identity
-        if let fingerprint = root["system_fingerprint"]?.string { identity.fingerprint = fingerprint }
+        if let fingerprint { identity.fingerprint = fingerprint }
         var head = JSONWriter(capacity: 256)
         head.raw("data: {" as StaticString)
         identity.write(object: "chat.completion.chunk", to: &head)
@@ -162,7 +197,7 @@ package struct ChatStreamGrammar {
             case "content", "refusal":
                 guard let text = value.utf8 else { throw MalformedAnswer() }
                 if text.isEmpty { continue }
-                outputBytes += text.count
+                pass(text.count)
                 endReasoning(index, &json)
                 let isContent = member.name == "content"
                 chunk(index, logprobs: logprobs, &json) { writer in
@@ -174,7 +209,7 @@ package struct ChatStreamGrammar {
             case "reasoning_content", "reasoning":
                 guard let text = value.utf8 else { throw MalformedAnswer() }
                 if text.isEmpty { continue }
-                reasoningBytes += text.count
+                pass(text.count, isReasoning: true)
                 reasoning(value, index, &json)
             case "tool_calls":
                 guard value.kind == .array else { throw MalformedAnswer() }
@@ -233,7 +268,7 @@ package struct ChatStreamGrammar {
         let isFirst = choices[index].openedCalls.insert(number).inserted
         let name = function?["name"]?.utf8
         if isFirst, name == nil { throw MalformedAnswer() }
-        outputBytes += (arguments?.count ?? 0) + (isFirst ? name?.count ?? 0 : 0)
+        pass((arguments?.count ?? 0) + (isFirst ? name?.count ?? 0 : 0))
         let given = call["id"]?.string
         chunk(index, logprobs: nil, &json) { writer in
             writer.raw(#"{"tool_calls":[{"index":"#)

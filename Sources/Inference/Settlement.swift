@@ -15,7 +15,7 @@ struct Outcome {
     var usage: TokenUsage?
 }
 
-/// Books an accepted request, exactly once: its usage row, its tokens and its concurrency slot.
+/// Books an accepted request, exactly once: its usage row with what it owes, its tokens and its concurrency slot.
 struct Settlement {
     let endpoint: EndpointRecord
     let principal: Principal
@@ -25,6 +25,8 @@ struct Settlement {
     let limits: LimitRequest
     let limiter: any Limiter
     let committer: Committer
+    /// nil where nothing is to be paid.
+    let credit: RequestCredit?
     let start: ContinuousClock.Instant
     /// Unix time at `start`, in microseconds.
     let createdAtMicroseconds: Int64
@@ -36,7 +38,13 @@ struct Settlement {
         let waitForLimits = limiter.beginFinish(limits, actualTokens: outcome.usage?.rateTokens ?? 0)
         defer { waitForLimits() }
         let event = event(outcome, timeToFirstToken: timeToFirstToken, call: call)
-        try committer.commit(Commit(rows: [event.commitRow]))
+        do {
+            try committer.commit(Commit(rows: [event.commitRow(hold: credit?.hold, held: credit?.held ?? 0)]))
+        } catch {
+            credit?.lose()
+            throw error
+        }
+        credit?.settled(cost: event.costNano)
         return event
     }
 

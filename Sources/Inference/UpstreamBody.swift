@@ -15,17 +15,26 @@ package struct UpstreamBody {
         package var description: String { "\(name)=\(from)->\(to)" }
     }
 
+    /// The longest answer by what the client asked for, the endpoint allows and the context leaves; nil where only the engine knows.
+    package let mostTokens: Int?
+    /// The limit to be sent, and what was asked for; nil = none.
+    private let limit: (asked: Int, sent: Int)?
+    private let limitName: String
     private var json = JSONWriter(capacity: 4096)
     private var isFirst = true
 
     package var bytes: [UInt8] { json.bytes }
 
     package init(of root: JSONElement, _ chat: ChatRequest, for endpoint: EndpointRecord) throws {
-        let limit = try Self.tokenLimit(chat, endpoint)
+        let most = try Self.tokenLimit(chat, endpoint)
+        limit = (chat.maxTokens ?? most).map { ($0, min($0, most ?? $0)) }
+        limitName = chat.maxTokens == nil ? "max_tokens" : "\(chat.maxTokensName)"
+        let room = endpoint.contextLength.map { $0 - chat.promptEstimate }
+        mostTokens = limit?.sent ?? room.flatMap { $0 > 0 ? $0 : nil }
         json.raw("{" as StaticString)
         for member in root.members {
             switch member.name {
-            // Written anew below.
+            // Written anew below and in `close`.
             case "model", "stream_options", "max_tokens", "max_completion_tokens": continue
             // For us.
             case "store", "metadata", "service_tier": continue
@@ -43,13 +52,6 @@ package struct UpstreamBody {
         }
         begin("model")
         json.string(endpoint.upstream.model ?? endpoint.modelName)
-        if let asked = chat.maxTokens ?? limit {
-            let sent = min(asked, limit ?? asked)
-            let name = chat.maxTokens == nil ? "max_tokens" : "\(chat.maxTokensName)"
-            if sent < asked { clamps.append(Clamp(name: name, from: asked, to: sent)) }
-            begin(name)
-            json.integer(sent)
-        }
         if !chat.hasTemperature {
             begin("temperature")
             json.number(endpoint.defaults.temperature ?? 0.7)
@@ -65,6 +67,17 @@ package struct UpstreamBody {
         if chat.isStream {
             begin("stream_options")
             json.raw(#"{"include_usage":true}"#)
+        }
+    }
+
+    /// Completes the body.
+    /// - Parameter payable: the most tokens that the project can pay for, where that is known to be less than was asked for.
+    package mutating func close(payable: Int?) {
+        if let sent = [limit?.sent, payable].compactMap(\.self).min() {
+            let asked = limit?.asked ?? mostTokens ?? ChatCredit.step
+            if sent < asked { clamps.append(Clamp(name: limitName, from: asked, to: sent)) }
+            begin(limitName)
+            json.integer(sent)
         }
         json.raw("}" as StaticString)
     }

@@ -8,6 +8,8 @@ package struct VendorMetadata {
     let event: UsageEvent
     let clamps: [UpstreamBody.Clamp]
     let isUsageEstimated: Bool
+    /// Why the answer ended before its time; nil = it did not.
+    let stopDetail: String?
 
     /// The members, without braces and without a comma before the first.
     func write(to json: inout JSONWriter) {
@@ -49,7 +51,8 @@ package struct VendorMetadata {
         }
         json.raw(#"},"usage_estimated":"#)
         json.bool(isUsageEstimated)
-        json.raw(#","stop_detail":null"#)
+        json.raw(#","stop_detail":"#)
+        json.string(stopDetail)
     }
 
     /// Nano-dollars as a decimal string with nine decimals at most and six at least, such as `0.000125`.

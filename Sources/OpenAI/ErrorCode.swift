@@ -70,6 +70,8 @@ extension ErrorCode {
     public static let authenticationError = ErrorCode("authentication_error", 40100, retry: .no)
     public static let apiKeyExpired = ErrorCode("api_key_expired", 40102, retry: .no)
 
+    public static let insufficientCredits = ErrorCode("insufficient_credits", 40200)
+
     public static let scopeInsufficient = ErrorCode("scope_insufficient", 40300, "authentication_error", retry: .no)
     public static let crossProjectAccess = ErrorCode("cross_project_access", 40301, "forbidden_error", retry: .no)
     public static let ipNotAllowed = ErrorCode("ip_not_allowed", 40302, "forbidden_error", fault: .policy, retry: .no)

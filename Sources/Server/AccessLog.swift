@@ -110,6 +110,10 @@ public final class AccessLog: Sendable {
             json.raw(#","output_tokens":"#)
             json.integer(output)
         }
+        if let cost = context.log.costNano {
+            json.raw(#","cost_nano":"#)
+            json.integer(cost)
+        }
         json.raw("}\n" as StaticString)
         let line = json.bytes
         let isFirst = state.wait(while: { $0.lines.count > Self.most && !$0.isStopping }) { state in

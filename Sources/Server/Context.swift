@@ -73,6 +73,7 @@ public struct LogEntry: Sendable {
     public var errorCode: ErrorCode?
     public var inputTokens: Int?
     public var outputTokens: Int?
+    public var costNano: Int64?
     public var timeToFirstByte: Duration?
     /// Logged in place of the answer's status, for clients that did not wait (499).
     public var status: Int?

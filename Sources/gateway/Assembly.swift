@@ -22,6 +22,7 @@ struct Assembly {
     private let authenticator: KeyAuthenticator
     private let catalog: PostgresCatalog
     private let committer: Committer
+    private let credit: Credit
     private let limiter: RateLimiter
     private let health: UpstreamHealth
     private let invalidation: RedisSubscriber
@@ -46,6 +47,10 @@ struct Assembly {
             database: system, journalDirectory: configuration.stateDirectory + "/journal",
             process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: UsageEvent.statements, options: commits,
             logger: logger)
+        let credit = Credit(
+            source: Ledger(database: system, timeScale: configuration.timeScale),
+            gateway: "\(configuration.gateway.role)-\(configuration.gateway.number)", timeScale: configuration.timeScale, metrics: metrics,
+            logger: logger)
         let limiter = RateLimiter(
             redis: redis, gateways: configuration.gateway.processes, timeScale: configuration.timeScale, logger: logger)
         let health = UpstreamHealth(timeScale: configuration.timeScale)
@@ -64,6 +69,7 @@ struct Assembly {
         self.authenticator = authenticator
         self.catalog = catalog
         self.committer = committer
+        self.credit = credit
         self.limiter = limiter
         self.health = health
         // Records live a second at most; messages make changes act at once, and with the connection lost nothing stale is kept.
@@ -82,8 +88,8 @@ struct Assembly {
         accessLog = try AccessLog(path: configuration.gateway.accessLog)
         routes =
             Routes(
-                catalog: catalog, limiter: limiter, committer: committer, upstreams: upstreams, database: system, tenants: tenants,
-                invalidations: Invalidations(redis: redis, logger: logger),
+                catalog: catalog, limiter: limiter, committer: committer, credit: credit, upstreams: upstreams, database: system,
+                tenants: tenants, invalidations: Invalidations(redis: redis, logger: logger),
                 stripe: try Self.stripe(configuration, outbound: upstreamSettings.outbound)
             ).all
         server = Server(
@@ -134,6 +140,8 @@ struct Assembly {
         authenticator.shutdown()
         catalog.shutdown()
         committer.shutdown()
+        // After the last settlement, which may have waited in a journal.
+        credit.shutdown()
     }
 }
 

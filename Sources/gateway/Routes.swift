@@ -11,6 +11,7 @@ struct Routes {
     let catalog: PostgresCatalog
     let limiter: RateLimiter
     let committer: Committer
+    let credit: Credit
     let upstreams: UpstreamPool
     let database: SystemDatabase
     let tenants: TenantDatabase
@@ -30,7 +31,7 @@ struct Routes {
             + AuditRoutes(database: tenants).all
             + ProviderCallbackRoutes(topUps: TopUps(database: database), stripe: stripe).all
             + ModelRoutes(catalog: catalog).all
-            + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer) { upstreams.upstream(of: $0) }.all
+            + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer, credit: credit) { upstreams.upstream(of: $0) }.all
             + BillingRoutes(database: tenants).all
     }
 }

@@ -219,6 +219,7 @@ private struct World {
 
     @Test func whatTheLeaseCannotCoverIsHeldAlone() {
         var account = account(leased: 1_000, available: 1_000_000)
+        _ = step(&account, 1_000)
         guard case .call(let call) = step(&account, 50_000) else { Issue.record("no call"); return }
         #expect(call.target == .own && call.ask.want == 50_000)
     }
@@ -234,7 +235,8 @@ private struct World {
     }
 
     @Test func theLastOfTheBalanceAndOfTheLeaseArePutTogether() {
-        var account = account(leased: 1_000, available: 900)
+        var account = account(leased: 1_100, available: 900)
+        _ = step(&account, 100)
         guard case .call(let own) = step(&account, 5_000, least: 1_500) else { Issue.record("no call"); return }
         account.answered(own, CreditGrant(granted: 0, available: 900), began: start, now: start, rules: rules)
         guard case .call(let both) = step(&account, 5_000, least: 1_500) else { Issue.record("no call"); return }

@@ -152,6 +152,22 @@ import Threads
         credit.shutdown()
     }
 
+    @Test func aRequestWithAHoldOfItsOwnGrowsIntoAnUnusedLease() throws {
+        let ledger = PaperLedger(balance: 1_000)
+        let credit = credit(ledger)
+        let short = try #require(try credit.take(want: 300, least: 300, of: project, for: "short"))
+        let long = try #require(try credit.take(want: 500, least: 500, of: project, for: "long"))
+        ledger.settle(short.hold, held: 300, cost: 100)
+        short.settled(cost: 100)
+        #expect(try long.grow(want: 400, least: 1) == 200)
+        #expect(try long.grow(want: 400, least: 1) == 200)
+        #expect(try long.grow(want: 400, least: 1) == 0)
+        ledger.settle(long.hold, held: long.held, cost: 900)
+        long.settled(cost: 900)
+        credit.shutdown()
+        #expect(ledger.state.withLock { $0.balance == 0 && $0.writtenOff == 0 && $0.revenue == 1_000 })
+    }
+
     @Test func aRequestWhoseLeaseHasEndedHoldsAnewWhenItGrows() throws {
         let ledger = PaperLedger(balance: 1_000)
         let credit = credit(ledger)

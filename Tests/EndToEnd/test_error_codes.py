@@ -6,7 +6,7 @@ Number, type and envelope are compared with harness/codes.py by every call of th
 import pytest
 
 from harness.codes import CODES
-from harness.tenants import tier
+from harness.tenants import Project, tier
 from harness.together import together
 
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -86,6 +86,10 @@ def test_paths_provoke_their_codes(make_tenant, tenant, engine):
         ("not_found", 404), ("project_not_found", 404), ("endpoint_not_found", 404), ("method_not_allowed", 405), ("unsupported_media_type", 415),
         ("task_mode_mismatch", 400), ("endpoint_inactive", 503),
     ]
+
+
+def test_an_empty_balance_provokes_its_code(make_tenant, engine):
+    assert code_of(make_tenant(Project.create("poor", credit=None)).chat("hi")) == ("insufficient_credits", 402)
 
 
 def test_limits_provoke_their_codes(make_tenant, engine):

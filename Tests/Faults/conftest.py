@@ -9,7 +9,9 @@ import pytest  # noqa: E402
 
 from harness.fixtures import *  # noqa: E402,F401,F403
 from harness.fixtures import pytest_configure, pytest_runtest_call  # noqa: E402,F401
+from harness.ledger import LedgerRows  # noqa: E402
 from harness.processes import Processes  # noqa: E402
+from harness.usage import UsageRows  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +19,12 @@ def processes(stack, make_tenant) -> Processes:
     processes = Processes(stack)
     processes.prober = make_tenant()
     return processes
+
+
+@pytest.fixture
+def own_ledger(stack) -> LedgerRows:
+    """Over a connection of its own, for a thread."""
+    return LedgerRows(UsageRows(stack.database_url))
 
 
 @pytest.fixture

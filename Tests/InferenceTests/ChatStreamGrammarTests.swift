@@ -36,6 +36,41 @@ import Testing
         #expect(grammar.usage.output == 1 && grammar.usage.isEstimated)
     }
 
+    @Test func aCutEndsEveryChoiceThatHasNotEnded() throws {
+        var grammar = try grammar(#""stream":true,"n":2"#)
+        _ = try play([#"{"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]}"#], &grammar)
+        #expect(
+            String(decoding: grammar.cut(), as: UTF8.self) == frame(#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}"#))
+        #expect(grammar.isComplete && grammar.finishReason == "length")
+    }
+
+    @Test func aCutBeforeTheFirstTokenIsStillAWholeStream() throws {
+        var grammar = try grammar()
+        #expect(
+            String(decoding: grammar.cut(), as: UTF8.self)
+                == frame(#"{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}"#)
+                + frame(#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}"#))
+        #expect(grammar.usage.output == 0)
+    }
+
+    @Test func whatBrokeOffIsCountedByItsDeltas() throws {
+        var grammar = try grammar()
+        let long = String(repeating: "x", count: 40)
+        let chunks = ["a", "internationally", long].map { #"{"choices":[{"index":0,"delta":{"content":"\#($0)"}}]}"# }
+        _ = try play(chunks + [#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}"#], &grammar)
+        // One each for what may be a token, and one for each 4 bytes of what cannot.
+        #expect(grammar.usage.output == 1 + 1 + 10 + 1 && grammar.usage.reasoning == 1)
+        _ = grammar.cut()
+        #expect(grammar.usage.output == 13 && grammar.usage.isEstimated)
+    }
+
+    @Test func whatIsCompleteIsCountedByItsBytes() throws {
+        var grammar = try grammar()
+        let chunks = ["a", "bc", "d"].map { #"{"choices":[{"index":0,"delta":{"content":"\#($0)"}}]}"# }
+        _ = try play(chunks + [#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#], &grammar)
+        #expect(grammar.usage.output == 1)
+    }
+
     @Test func allChoicesBeginBeforeAnyGoesOn() throws {
         var grammar = try grammar(#""stream":true,"n":2"#)
         let text = try play([#"{"choices":[{"index":1,"delta":{"content":"b"}}]}"#], &grammar)

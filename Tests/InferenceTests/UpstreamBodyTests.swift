@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct UpstreamBodyTests {
     /// What the upstream gets for a body, and the clamps.
-    static func upstreamBody(_ json: String, _ change: (inout EndpointRecord) -> Void = { _ in }) throws -> (
+    static func upstreamBody(_ json: String, payable: Int? = nil, _ change: (inout EndpointRecord) -> Void = { _ in }) throws -> (
         members: [String: Any], text: String, clamps: [String]
     ) {
         let tier = ServiceTier(
@@ -18,9 +18,10 @@ import Testing
             modelID: .random(), modelName: "served", modelVersion: "1", contextLength: nil, upstream: UpstreamSettings(urls: ["https://a"]),
             limits: EndpointLimits(), defaults: EndpointDefaults(), createdAt: 1)
         change(&endpoint)
-        let body = try RequestDocument.read(Array(json.utf8), parser) { root in
+        var body = try RequestDocument.read(Array(json.utf8), parser) { root in
             try UpstreamBody(of: root, try ChatRequest(checking: root, defaults: endpoint.defaults), for: endpoint)
         }
+        body.close(payable: payable)
         let members = try #require(try JSONSerialization.jsonObject(with: Data(body.bytes)) as? [String: Any])
         return (members, String(decoding: body.bytes, as: UTF8.self), body.clamps.map(\.description))
     }
@@ -102,6 +103,19 @@ import Testing
         }
         #expect(body.members[name] as? Int == sent && body.clamps == clamps, "\(body.text)")
         #expect(body.members.keys.filter { $0.hasPrefix("max_") }.count == (sent == nil ? 0 : 1))
+    }
+
+    @Test(
+        arguments: [
+            (#""max_tokens":5000"#, nil, "max_tokens", ["max_tokens=5000->70"]),
+            (#""max_completion_tokens":5000"#, 4096, "max_completion_tokens", ["max_completion_tokens=5000->70"]),
+            (#""max_tokens":60"#, 4096, "max_tokens", []),
+            // From what the context leaves, or from what is held where that is unknown.
+            (#""n":1"#, 4096, "max_tokens", ["max_tokens=4095->70"]), (#""n":1"#, nil, "max_tokens", ["max_tokens=2048->70"]),
+        ] as [(String, Int?, String, [String])])
+    func whatTheProjectCanPayIsAFurtherLimit(members: String, context: Int?, name: String, clamps: [String]) throws {
+        let body = try Self.upstreamBody(chat(with: members), payable: 70) { $0.contextLength = context }
+        #expect(body.members[name] as? Int == (clamps.isEmpty ? 60 : 70) && body.clamps == clamps, "\(body.text)")
     }
 
     @Test func aPromptOverTheEndpointsLimitIsRefused() throws {

@@ -26,6 +26,7 @@ CODES = {
     "invalid_scope": (400, 40036),
     "authentication_error": (401, 40100),
     "api_key_expired": (401, 40102),
+    "insufficient_credits": (402, 40200),
     "scope_insufficient": (403, 40300),
     "cross_project_access": (403, 40301),
     "ip_not_allowed": (403, 40302),
@@ -70,6 +71,7 @@ STATUS_OF_NGINX = {414: "request_too_large", 431: "request_too_large"}
 TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "quota_error",
     403: "authorization_error",
     404: "not_found_error",
     405: "invalid_request_error",

@@ -9,6 +9,7 @@ import pytest
 from ScriptedEngine.process import EngineProcess
 
 from .calls import Caller
+from .ledger import LedgerRows
 from .stack import Stack, engine_ports, shared_folder
 from .tenant import Tenant
 from .tenants import Project
@@ -109,6 +110,11 @@ def tenant(make_tenant, project) -> Tenant:
 @pytest.fixture(scope="session")
 def usage(stack) -> UsageRows:
     return UsageRows(stack.database_url)
+
+
+@pytest.fixture(scope="session")
+def ledger(usage) -> LedgerRows:
+    return LedgerRows(usage)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 
 from .calls import check_answer, script
+from .ledger import DEMO_TOKEN
 from .sse import ChatStream
 from .usage import UsageRows
 
@@ -105,6 +106,15 @@ class Load:
 
     def count(self, kind: str) -> int:
         return sum(outcome.kind == kind for outcome in self.outcomes)
+
+    def check_tokens(self, usage: UsageRows):
+        """Every answered request is charged what the engine reported for it."""
+        rows = {row["request_id"]: row for row in usage.of_project(self.tenant.project.id)}
+        for outcome in self.outcomes:
+            if outcome.kind == "answered":
+                row = rows[outcome.request_id]
+                assert (row["input_tokens"], row["output_tokens"]) == (10, self.tokens), outcome
+                assert row["cost_nano"] == (10 + self.tokens) * DEMO_TOKEN, outcome
 
     def check_rows(self, usage: UsageRows):
         """Every answered request has exactly one row; rows without an answer are at most those in flight at kills."""

@@ -22,8 +22,8 @@ class RawCall:
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
         return self.send(f"{head}Content-Length: {announced}\r\n{more}\r\n".encode() + content)
 
-    def read_until(self, mark: bytes) -> bytes:
-        while mark not in self.received:
+    def read_until(self, mark: bytes, times: int = 1) -> bytes:
+        while self.received.count(mark) < times:
             piece = self.socket.recv(65536)
             if not piece:
                 break

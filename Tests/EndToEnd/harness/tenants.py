@@ -84,6 +84,9 @@ class Project:
             billing("grant", "--project", slug, "--usd", credit, "--key", f"grant:{slug}")
         return cls(made["id"], made["slug"])
 
+    def top_up(self, usd: str):
+        billing("topup", "--project", self.slug, "--usd", usd, "--reference", unique("test"))
+
     def key(self, scopes: str = "inference", **values) -> Key:
         named = {"project": self.slug, "name": unique("key"), "scopes": scopes, **values}
         made = migrate("key", "create", *options(named))
