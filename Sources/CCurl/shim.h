@@ -28,6 +28,11 @@ static inline CURLMcode curl_shim_multi_set_timer_function(CURLM *handle, curl_s
     curl_multi_setopt(handle, CURLMOPT_TIMERDATA, context);
     return curl_multi_setopt(handle, CURLMOPT_TIMERFUNCTION, value);
 }
+static inline curl_socket_t curl_shim_socket(CURL *handle) {
+    curl_socket_t socket = CURL_SOCKET_BAD;
+    curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, &socket);
+    return socket;
+}
 // The result of the finished transfer, if one has finished: the message holds a union, which Swift reads poorly.
 static inline int curl_shim_multi_result(CURLM *handle, CURLcode *result) {
     int left;

@@ -1,7 +1,8 @@
 import CCurl
 import Glibc
 
-/// One easy handle alone in a multi handle (https://curl.se/libcurl/c/libcurl-multi.html), which keeps its connection between transfers.
+/// Whole transfers by curl, which decompresses: for `CurlTransfer`. One easy handle alone in a multi handle
+/// (https://curl.se/libcurl/c/libcurl-multi.html).
 ///
 /// curl says which sockets it waits for and until when; the waiting is done here, in one poll(2) together with the client's descriptor, and curl is
 /// told which socket is ready, so that it need not ask again. It calls back only inside `act`; the callbacks park what they got here.
@@ -9,10 +10,8 @@ final class CurlHandle {
     private let easy: UnsafeMutableRawPointer
     private let multi: UnsafeMutableRawPointer
     private let settings: HTTPClientSettings
-    private var headers: HTTPHeaders?
+    private var headers: UnsafeMutablePointer<curl_slist>?
     private var pin: HTTPPin?
-    /// The extra header's node stands before the shared list.
-    private let extraHeader = UnsafeMutablePointer<curl_slist>.allocate(capacity: 1)
     private var requestBody = ByteStore()
     private var isAdded = false
     private var hasBegun = false
@@ -43,7 +42,6 @@ final class CurlHandle {
         self.easy = easy
         self.multi = multi
         self.settings = settings
-        extraHeader.initialize(to: curl_slist(data: nil, next: nil))
         curl_shim_multi_set_long(multi, CURLMOPT_MAXCONNECTS, 1)
         let context = Unmanaged.passUnretained(self).toOpaque()
         curl_shim_multi_set_watch_function(multi, watchSocket, context)
@@ -57,8 +55,7 @@ final class CurlHandle {
         if isAdded { curl_multi_remove_handle(multi, easy) }
         curl_easy_cleanup(easy)
         curl_multi_cleanup(multi)
-        free(extraHeader.pointee.data)
-        extraHeader.deallocate()
+        curl_slist_free_all(headers)
     }
 
     private func setOptions() {
@@ -105,11 +102,11 @@ final class CurlHandle {
     }
 
     private func setHeaders(_ request: HTTPRequest) {
-        headers = request.headers
-        free(extraHeader.pointee.data)
-        extraHeader.pointee.data = request.extraHeader.flatMap { strdup($0) }
-        extraHeader.pointee.next = request.headers.list
-        curl_shim_set_list(easy, CURLOPT_HTTPHEADER, extraHeader.pointee.data == nil ? request.headers.list : extraHeader)
+        curl_slist_free_all(headers)
+        // An empty value takes the header away: a body is never held back for "100 Continue".
+        let lines = (request.extraHeader.map { [$0] } ?? []) + request.headers.texts + ["Expect:"]
+        headers = lines.reduce(nil) { list, line in curl_slist_append(list, line) ?? list }
+        curl_shim_set_list(easy, CURLOPT_HTTPHEADER, headers)
     }
 
     private func setBody(_ request: HTTPRequest) {
@@ -129,7 +126,6 @@ final class CurlHandle {
     func end() {
         if isAdded { curl_multi_remove_handle(multi, easy) }
         isAdded = false
-        headers = nil
         body.shrink()
         requestBody.shrink()
     }
@@ -253,8 +249,6 @@ final class CurlHandle {
         return socket(wanted.family, wanted.socktype | Int32(SOCK_CLOEXEC.rawValue), wanted.protocol)
     }
 }
-
-private let globalInit: Void = { curl_global_init(Int(CURL_GLOBAL_SSL)) }()
 
 private func handle(_ context: UnsafeMutableRawPointer) -> CurlHandle { Unmanaged.fromOpaque(context).takeUnretainedValue() }
 

@@ -96,7 +96,7 @@ public final class GuardedHTTPClient: Sendable {
         let isListed = outbound.isListed(hop.url)
         let outbound = outbound
         settings.isAllowed = { isListed || outbound.permits($0) }
-        let transfer = HTTPClient(settings).start(hop.request, pin: pin)
+        let transfer = CurlTransfer(hop.request, settings, pin: pin)
         var (head, body): (HTTPHead?, [UInt8]) = (nil, [])
         while true {
             switch transfer.next(until: deadline) {

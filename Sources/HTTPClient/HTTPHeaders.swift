@@ -1,15 +1,11 @@
-import CCurl
+/// Header lines that many requests share, as they go out.
+public struct HTTPHeaders: Sendable {
+    let texts: [String]
+    let lines: [UInt8]
 
-/// Header lines that many requests share, kept in curl's form.
-public final class HTTPHeaders: @unchecked Sendable {
-    // Sendable because the list is built in init, only read afterwards, and freed by the last owner.
-    let list: UnsafeMutablePointer<curl_slist>?
-
-    /// - Parameter lines: such as `Accept: application/json`.
-    public init(_ lines: [String]) {
-        // An empty value takes the header away: a body is never held back for "100 Continue".
-        list = (lines + ["Expect:"]).reduce(nil) { list, line in curl_slist_append(list, line) ?? list }
+    /// - Parameter texts: such as `Accept: application/json`, without line breaks.
+    public init(_ texts: [String]) {
+        self.texts = texts
+        lines = texts.flatMap { Array($0.utf8) + [13, 10] }
     }
-
-    deinit { curl_slist_free_all(list) }
 }

@@ -58,6 +58,7 @@ public final class HTTPUpstream: Upstream {
 
     /// The least busy healthy target, in turn among equals; those in `tried` only when there is no other.
     func choose(besides tried: [UpstreamTarget]) -> UpstreamTarget? {
+        if targets.count == 1, let only = targets.first { return only.base != nil && only.isHealthy ? only : nil }
         let allowed = targets.filter { $0.base != nil && $0.isHealthy }
         let fresh = allowed.filter { target in !tried.contains { $0 === target } }
         let candidates = fresh.isEmpty ? allowed : fresh

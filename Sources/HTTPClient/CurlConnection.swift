@@ -1,0 +1,237 @@
+import CCurl
+import Glibc
+
+/// One connection, made by curl and spoken on by us (https://curl.se/libcurl/c/CURLOPT_CONNECT_ONLY.html).
+///
+/// Name lookup, trying several addresses, the check of each address, TLS and its certificates are curl's. HTTP is not: a whole transfer of curl
+/// costs ten times what the bytes of a short answer do. An easy handle stands alone in a multi handle; curl says which sockets it waits for and
+/// until when, and calls back only inside `act`.
+final class CurlConnection {
+    /// What is before the path, such as `https://host:1234`.
+    let origin: String
+    private let easy: UnsafeMutableRawPointer
+    private let multi: UnsafeMutableRawPointer
+    private let settings: HTTPClientSettings
+    private let pin: HTTPPin?
+    /// nil while connecting.
+    private var outcome: CURLcode?
+    private var socket: Int32 = -1
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8 * 1024, alignment: 16)
+    fileprivate var isBlocked = false
+
+    /// What is waited for, after a first place for the extra descriptor.
+    private var watched: [pollfd] = [pollfd(fd: -1, events: 0, revents: 0)]
+    /// When curl wants to act though no socket is ready.
+    fileprivate var timer: ContinuousClock.Instant?
+
+    /// Begins to connect.
+    init(to origin: String, pin: HTTPPin?, _ settings: HTTPClientSettings) {
+        globalInit
+        guard let easy = curl_easy_init(), let multi = curl_multi_init() else { fatalError("out of memory") }
+        self.origin = origin
+        self.easy = easy
+        self.multi = multi
+        self.settings = settings
+        self.pin = pin
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        curl_shim_multi_set_watch_function(multi, watchSocket, context)
+        curl_shim_multi_set_timer_function(multi, setTimer, context)
+        setOptions(context)
+        curl_multi_add_handle(multi, easy)
+        act(on: CURL_SOCKET_TIMEOUT, 0)
+    }
+
+    deinit {
+        curl_shim_multi_set_watch_function(multi, nil, nil)
+        curl_shim_multi_set_timer_function(multi, nil, nil)
+        // This closes the connection.
+        curl_multi_remove_handle(multi, easy)
+        curl_easy_cleanup(easy)
+        curl_multi_cleanup(multi)
+        buffer.deallocate()
+    }
+
+    private func setOptions(_ context: UnsafeMutableRawPointer) {
+        curl_shim_set_string(easy, CURLOPT_URL, origin)
+        if let pin { curl_shim_set_list(easy, CURLOPT_RESOLVE, pin.list) }
+        curl_shim_set_long(easy, CURLOPT_CONNECT_ONLY, 1)
+        curl_shim_set_long(easy, CURLOPT_NOSIGNAL, 1)
+        curl_shim_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
+        curl_shim_set_string(easy, CURLOPT_PROTOCOLS_STR, "http,https")
+        curl_shim_set_string(easy, CURLOPT_NOPROXY, "*")
+        curl_shim_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, Int(settings.connectTimeout.roundedUpMilliseconds))
+        curl_shim_set_long(easy, CURLOPT_TCP_NODELAY, 1)
+        curl_shim_set_long(easy, CURLOPT_TCP_KEEPALIVE, 1)
+        curl_shim_set_long(easy, CURLOPT_BUFFERSIZE, buffer.count)
+        curl_shim_set_string(easy, CURLOPT_CAINFO, nil)
+        curl_shim_set_string(easy, CURLOPT_CAPATH, nil)
+        curl_shim_set_tls_function(easy, useSharedAuthorities)
+        curl_shim_set_pointer(easy, CURLOPT_SSL_CTX_DATA, context)
+        curl_shim_set_socket_function(easy, openGuardedSocket)
+        curl_shim_set_pointer(easy, CURLOPT_OPENSOCKETDATA, context)
+    }
+
+    // MARK: Connecting
+
+    enum State {
+        case connecting
+        case open
+        case failed(HTTPFailure)
+    }
+
+    var state: State {
+        guard let outcome else { return .connecting }
+        return outcome == CURLE_OK ? .open : .failed(failure(outcome))
+    }
+
+    private func act(on socket: Int32, _ readiness: Int32) {
+        var running: Int32 = 0
+        let status = curl_multi_socket_action(multi, socket, readiness, &running)
+        if status != CURLM_OK {
+            outcome = CURLE_OUT_OF_MEMORY
+        } else if running == 0 {
+            var code = CURLE_OK
+            guard curl_shim_multi_result(multi, &code) != 0 else { return }
+            outcome = code
+            self.socket = curl_shim_socket(easy)
+            watched.removeSubrange(1...)
+            watched.append(pollfd(fd: self.socket, events: 0, revents: 0))
+        }
+    }
+
+    fileprivate func watch(_ socket: Int32, for what: Int32) {
+        guard outcome == nil else { return }
+        if let place = watched.indices.dropFirst().first(where: { watched[$0].fd == socket }) { watched.remove(at: place) }
+        var events: Int16 = 0
+        if what == CURL_POLL_IN || what == CURL_POLL_INOUT { events |= Int16(POLLIN) }
+        if what == CURL_POLL_OUT || what == CURL_POLL_INOUT { events |= Int16(POLLOUT) }
+        if events != 0 { watched.append(pollfd(fd: socket, events: events, revents: 0)) }
+    }
+
+    // MARK: Waiting
+
+    /// Waits until curl has something to do, the open connection is ready, the extra descriptor is readable or closed, or the time has passed.
+    /// - Returns: true for the extra descriptor.
+    func wait(milliseconds: Int32, toWrite: Bool, extraDescriptor: Int32?) -> Bool {
+        watched[0] = pollfd(fd: extraDescriptor ?? -1, events: Int16(POLLIN), revents: 0)
+        guard outcome == nil else {
+            watched[1].events = Int16(toWrite ? POLLIN | POLLOUT : POLLIN)
+            return poll(&watched, 2, milliseconds) > 0 && watched[0].revents != 0
+        }
+        let limit = timer.map { min(milliseconds, ($0 - .now).roundedUpMilliseconds) } ?? milliseconds
+        if poll(&watched, nfds_t(watched.count), limit) > 0 {
+            if watched[0].revents != 0 { return true }
+            // Others that are ready wait for the next turn: curl may change the list now.
+            if let ready = watched.first(where: { $0.revents != 0 }) { act(on: ready.fd, Self.readiness(ready.revents)) }
+        } else if let timer, timer <= .now {
+            act(on: CURL_SOCKET_TIMEOUT, 0)
+        }
+        return false
+    }
+
+    /// As curl itself reads it: what broke is readable and writable.
+    private static func readiness(_ events: Int16) -> Int32 {
+        let isReadable = events & Int16(POLLIN | POLLHUP | POLLERR | POLLNVAL) != 0
+        let isWritable = events & Int16(POLLOUT | POLLERR | POLLNVAL) != 0
+        return (isReadable ? CURL_CSELECT_IN : 0) | (isWritable ? CURL_CSELECT_OUT : 0)
+    }
+
+    // MARK: Speaking
+
+    /// - Returns: how many bytes went out, 0 when there is no room now; nil = the connection broke.
+    func send(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        var count = 0
+        switch curl_easy_send(easy, bytes.baseAddress, bytes.count, &count) {
+        case CURLE_OK: return count
+        case CURLE_AGAIN: return 0
+        default: return nil
+        }
+    }
+
+    enum Received {
+        /// Valid until the next call. `isFull`: there may be more, also where TLS has read ahead of the socket.
+        case bytes(UnsafeRawBufferPointer, isFull: Bool)
+        case nothingYet
+        /// The other side has closed the connection in order.
+        case end
+        case broken
+    }
+
+    func receive() -> Received {
+        var count = 0
+        switch curl_easy_recv(easy, buffer.baseAddress, buffer.count, &count) {
+        case CURLE_OK where count == 0: return .end
+        case CURLE_OK: return .bytes(UnsafeRawBufferPointer(rebasing: buffer[..<count]), isFull: count == buffer.count)
+        case CURLE_AGAIN: return .nothingYet
+        default: return .broken
+        }
+    }
+
+    /// Whether an idle connection may be used again: the other side has neither closed it nor said anything.
+    var isQuiet: Bool {
+        if case .nothingYet = receive() { true } else { false }
+    }
+
+    // MARK: Failures
+
+    private func failure(_ code: CURLcode) -> HTTPFailure {
+        let kind: HTTPFailure.Kind =
+            switch code {
+            case _ where isBlocked: .blocked
+            case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_OPERATION_TIMEDOUT: .cannotConnect
+            case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE: .untrusted
+            case CURLE_SEND_ERROR, CURLE_RECV_ERROR: .lost
+            case CURLE_UNSUPPORTED_PROTOCOL, CURLE_URL_MALFORMAT: .malformed
+            default: .other
+            }
+        return HTTPFailure(kind, String(cString: curl_easy_strerror(code)))
+    }
+
+    fileprivate func useAuthorities(of tls: OpaquePointer) { settings.authorities.use(in: tls) }
+
+    /// The address checked here is the one that curl connects to, so a name cannot change its mind in between.
+    fileprivate func openSocket(to address: UnsafeMutablePointer<curl_sockaddr>) -> Int32 {
+        // The address goes on past the end of its declared type, so it must not be copied.
+        guard let offset = MemoryLayout<curl_sockaddr>.offset(of: \.addr) else { return -1 }
+        let target = UnsafeRawPointer(address).advanced(by: offset).assumingMemoryBound(to: sockaddr.self)
+        let wanted = address.pointee
+        guard let ip = IPAddress(target, length: wanted.addrlen), settings.isAllowed(ip) else {
+            isBlocked = true
+            return -1
+        }
+        isBlocked = false
+        return Glibc.socket(wanted.family, wanted.socktype | Int32(SOCK_CLOEXEC.rawValue), wanted.protocol)
+    }
+}
+
+let globalInit: Void = { curl_global_init(Int(CURL_GLOBAL_SSL)) }()
+
+private func connection(_ context: UnsafeMutableRawPointer) -> CurlConnection { Unmanaged.fromOpaque(context).takeUnretainedValue() }
+
+private func watchSocket(
+    easy: UnsafeMutableRawPointer?, socket: Int32, what: Int32, context: UnsafeMutableRawPointer?, socketContext: UnsafeMutableRawPointer?
+) -> Int32 {
+    if let context { connection(context).watch(socket, for: what) }
+    return 0
+}
+
+private func setTimer(multi: UnsafeMutableRawPointer?, milliseconds: Int, context: UnsafeMutableRawPointer?) -> Int32 {
+    if let context { connection(context).timer = milliseconds < 0 ? nil : .now + .milliseconds(milliseconds) }
+    return 0
+}
+
+/// curl would read the system's certificates for each handle: 1 MB and some 20 ms. All handles share one store instead.
+private func useSharedAuthorities(easy: UnsafeMutableRawPointer?, tls: UnsafeMutableRawPointer?, context: UnsafeMutableRawPointer?)
+    -> CURLcode
+{
+    guard let context, let tls else { return CURLE_SSL_CERTPROBLEM }
+    connection(context).useAuthorities(of: OpaquePointer(tls))
+    return CURLE_OK
+}
+
+private func openGuardedSocket(
+    context: UnsafeMutableRawPointer?, purpose: curlsocktype, address: UnsafeMutablePointer<curl_sockaddr>?
+) -> Int32 {
+    guard let context, let address else { return -1 }
+    return connection(context).openSocket(to: address)
+}
