@@ -44,9 +44,14 @@ public struct Server: Sendable {
         accessLog.write(request, context, route: pattern, status: status, elapsed: elapsed)
     }
 
-    /// nginx makes the id; without nginx we do.
+    /// nginx makes the id, of 32 hexadecimal digits; the first 24 are ours. Without nginx we make one.
     private static func requestID(_ parameters: Parameters) -> String {
-        if let given = parameters["XEROTIER_REQUEST_ID"], ID<HTTPRequest>(given) != nil { return given }
+        if let given = parameters["XEROTIER_REQUEST_ID"] {
+            var own = HTTPRequest.idPrefix
+            own.append(contentsOf: given.prefix(24))
+            if given.utf8.count == 32, ID<HTTPRequest>(own) != nil { return own }
+            if ID<HTTPRequest>(given) != nil { return given }
+        }
         return ID<HTTPRequest>.random().description
     }
 
