@@ -16,6 +16,8 @@ final class CurlConnection {
     /// nil while connecting.
     private var outcome: CURLcode?
     private var socket: Int32 = -1
+    /// Without TLS the bytes on the socket are the bytes of HTTP, and curl is not needed any more.
+    private let isPlain: Bool
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8 * 1024, alignment: 16)
     fileprivate var isBlocked = false
 
@@ -29,6 +31,7 @@ final class CurlConnection {
         globalInit
         guard let easy = curl_easy_init(), let multi = curl_multi_init() else { fatalError("out of memory") }
         self.origin = origin
+        isPlain = origin.utf8.starts(with: "http:".utf8)
         self.easy = easy
         self.multi = multi
         self.settings = settings
@@ -96,7 +99,14 @@ final class CurlConnection {
             self.socket = curl_shim_socket(easy)
             watched.removeSubrange(1...)
             watched.append(pollfd(fd: self.socket, events: 0, revents: 0))
+            if isPlain && code == CURLE_OK { letReceiveWait() }
         }
+    }
+
+    private func letReceiveWait() {
+        _ = fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) & ~O_NONBLOCK)
+        var limit = timeval(tv_sec: 0, tv_usec: Self.briefMilliseconds * 1000)
+        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
     fileprivate func watch(_ socket: Int32, for what: Int32) {
@@ -140,6 +150,10 @@ final class CurlConnection {
 
     /// - Returns: how many bytes went out, 0 when there is no room now; nil = the connection broke.
     func send(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        if isPlain {
+            let count = Glibc.send(socket, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+            return count >= 0 ? count : errno == EAGAIN || errno == EINTR ? 0 : nil
+        }
         var count = 0
         switch curl_easy_send(easy, bytes.baseAddress, bytes.count, &count) {
         case CURLE_OK: return count
@@ -157,15 +171,31 @@ final class CurlConnection {
         case broken
     }
 
-    func receive() -> Received {
+    /// How long `receive` may wait: a piece that comes soon then costs no poll before it, and a client that leaves is still noticed in time.
+    static let briefMilliseconds = 25
+
+    /// - Parameter briefly: may wait for bytes, where that is possible.
+    func receive(waiting briefly: Bool = false) -> Received {
+        if isPlain {
+            let count = recv(socket, buffer.baseAddress, buffer.count, briefly ? 0 : Int32(MSG_DONTWAIT))
+            if count > 0 { return received(count) }
+            return count == 0 ? .end : errno == EAGAIN || errno == EINTR ? .nothingYet : .broken
+        }
         var count = 0
         switch curl_easy_recv(easy, buffer.baseAddress, buffer.count, &count) {
         case CURLE_OK where count == 0: return .end
-        case CURLE_OK: return .bytes(UnsafeRawBufferPointer(rebasing: buffer[..<count]), isFull: count == buffer.count)
+        case CURLE_OK: return received(count)
         case CURLE_AGAIN: return .nothingYet
         default: return .broken
         }
     }
+
+    private func received(_ count: Int) -> Received {
+        .bytes(UnsafeRawBufferPointer(rebasing: buffer[..<count]), isFull: count == buffer.count)
+    }
+
+    /// Whether `receive` can wait.
+    var canWait: Bool { isPlain && outcome == CURLE_OK }
 
     /// Whether an idle connection may be used again: the other side has neither closed it nor said anything.
     var isQuiet: Bool {

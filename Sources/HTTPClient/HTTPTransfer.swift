@@ -16,6 +16,10 @@ public final class HTTPTransfer {
     private var reader = HTTPResponseReader()
     /// The connection may hold more than was read.
     private var mayReadOn = false
+    /// The next `receive` is to wait.
+    private var waitsBriefly = false
+    /// It has waited since the last bytes; from now on poll(2) waits, for the client too.
+    private var hasWaited = false
     /// What ended it before it began.
     private var refusal: HTTPFailure?
 
@@ -59,6 +63,10 @@ public final class HTTPTransfer {
             let milliseconds = (instant - .now).roundedUpMilliseconds
             if milliseconds <= 0 { return .timedOut }
             guard let waiting = self.connection else { break }
+            if !hasWaited && isSent && waiting.canWait && milliseconds >= CurlConnection.briefMilliseconds {
+                (mayReadOn, waitsBriefly, hasWaited) = (true, true, true)
+                continue
+            }
             if waiting.wait(milliseconds: milliseconds, toWrite: !isSent, extraDescriptor: extraDescriptor) { return .extraDescriptorReady }
             mayReadOn = true
         }
@@ -110,9 +118,11 @@ public final class HTTPTransfer {
 
     /// Reads once; what it gives ends the transfer.
     private func receive(on connection: CurlConnection) -> HTTPEvent? {
-        switch connection.receive() {
+        defer { waitsBriefly = false }
+        switch connection.receive(waiting: waitsBriefly) {
         case .bytes(let bytes, let isFull):
             reader.take(bytes)
+            hasWaited = false
             mayReadOn = isFull
             return nil
         case .nothingYet:
@@ -136,7 +146,7 @@ public final class HTTPTransfer {
     private func startAgain() {
         isReused = false
         sent = 0
-        mayReadOn = false
+        (mayReadOn, hasWaited) = (false, false)
         connection = client?.connect(to: origin, pin: pin)
     }
 
