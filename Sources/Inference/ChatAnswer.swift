@@ -6,7 +6,7 @@ package struct ChatAnswer {
     package private(set) var usage: TokenUsage
     /// The first choice's.
     package private(set) var finishReason = "stop"
-    private var json = JSONWriter(capacity: 2048)
+    private var json: JSONWriter
     private var outputBytes = 0
     private var reasoningBytes = 0
     private let allowsParallelCalls: Bool
@@ -16,6 +16,7 @@ package struct ChatAnswer {
 
     /// - Throws: `MalformedAnswer` when a choice lacks its message or finish reason.
     package init(rewriting root: JSONElement, as identity: AnswerIdentity, _ chat: ChatRequest) throws {
+        json = JSONWriter(capacity: root.text.count + 512)
         allowsParallelCalls = chat.allowsParallelCalls
         usage = TokenUsage(estimatedInput: 0, outputBytes: 0, reasoningBytes: 0)
         var identity = identity
