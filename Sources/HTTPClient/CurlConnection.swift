@@ -4,8 +4,8 @@ import Glibc
 /// One connection, made by curl and spoken on by us (https://curl.se/libcurl/c/CURLOPT_CONNECT_ONLY.html).
 ///
 /// Name lookup, trying several addresses, the check of each address, TLS and its certificates are curl's. HTTP is not: a whole transfer of curl
-/// costs ten times what the bytes of a short answer do. An easy handle stands alone in a multi handle; curl says which sockets it waits for and
-/// until when, and calls back only inside `act`.
+/// costs ten times what the bytes of a short answer do. An easy handle stands alone in a multi handle and is driven with curl_multi_poll until
+/// it is connected: curl's event interface would take 29 KB for a table of sockets in each handle.
 final class CurlConnection {
     /// What is before the path, such as `https://host:1234`.
     let origin: String
@@ -21,10 +21,8 @@ final class CurlConnection {
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8 * 1024, alignment: 16)
     fileprivate var isBlocked = false
 
-    /// What is waited for, after a first place for the extra descriptor.
-    private var watched: [pollfd] = [pollfd(fd: -1, events: 0, revents: 0)]
-    /// When curl wants to act though no socket is ready.
-    fileprivate var timer: ContinuousClock.Instant?
+    /// What is waited for once the connection is open: the extra descriptor, and the socket.
+    private var watched = [pollfd(fd: -1, events: 0, revents: 0), pollfd(fd: -1, events: 0, revents: 0)]
 
     /// Begins to connect.
     init(to origin: String, pin: HTTPPin?, _ settings: HTTPClientSettings) {
@@ -37,16 +35,12 @@ final class CurlConnection {
         self.settings = settings
         self.pin = pin
         let context = Unmanaged.passUnretained(self).toOpaque()
-        curl_shim_multi_set_watch_function(multi, watchSocket, context)
-        curl_shim_multi_set_timer_function(multi, setTimer, context)
         setOptions(context)
         curl_multi_add_handle(multi, easy)
-        act(on: CURL_SOCKET_TIMEOUT, 0)
+        perform()
     }
 
     deinit {
-        curl_shim_multi_set_watch_function(multi, nil, nil)
-        curl_shim_multi_set_timer_function(multi, nil, nil)
         // This closes the connection.
         curl_multi_remove_handle(multi, easy)
         curl_easy_cleanup(easy)
@@ -87,18 +81,17 @@ final class CurlConnection {
         return outcome == CURLE_OK ? .open : .failed(failure(outcome))
     }
 
-    private func act(on socket: Int32, _ readiness: Int32) {
+    private func perform() {
         var running: Int32 = 0
-        let status = curl_multi_socket_action(multi, socket, readiness, &running)
+        let status = curl_multi_perform(multi, &running)
         if status != CURLM_OK {
             outcome = CURLE_OUT_OF_MEMORY
         } else if running == 0 {
             var code = CURLE_OK
             guard curl_shim_multi_result(multi, &code) != 0 else { return }
             outcome = code
-            self.socket = curl_shim_socket(easy)
-            watched.removeSubrange(1...)
-            watched.append(pollfd(fd: self.socket, events: 0, revents: 0))
+            socket = curl_shim_socket(easy)
+            watched[1].fd = socket
             if isPlain && code == CURLE_OK { letReceiveWait() }
         }
     }
@@ -109,41 +102,21 @@ final class CurlConnection {
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
-    fileprivate func watch(_ socket: Int32, for what: Int32) {
-        guard outcome == nil else { return }
-        if let place = watched.indices.dropFirst().first(where: { watched[$0].fd == socket }) { watched.remove(at: place) }
-        var events: Int16 = 0
-        if what == CURL_POLL_IN || what == CURL_POLL_INOUT { events |= Int16(POLLIN) }
-        if what == CURL_POLL_OUT || what == CURL_POLL_INOUT { events |= Int16(POLLOUT) }
-        if events != 0 { watched.append(pollfd(fd: socket, events: events, revents: 0)) }
-    }
-
     // MARK: Waiting
 
     /// Waits until curl has something to do, the open connection is ready, the extra descriptor is readable or closed, or the time has passed.
     /// - Returns: true for the extra descriptor.
     func wait(milliseconds: Int32, toWrite: Bool, extraDescriptor: Int32?) -> Bool {
+        guard outcome != nil else {
+            var extra = curl_waitfd(fd: extraDescriptor ?? -1, events: Int16(CURL_WAIT_POLLIN), revents: 0)
+            curl_multi_poll(multi, &extra, extraDescriptor == nil ? 0 : 1, milliseconds, nil)
+            if extra.revents != 0 { return true }
+            perform()
+            return false
+        }
         watched[0] = pollfd(fd: extraDescriptor ?? -1, events: Int16(POLLIN), revents: 0)
-        guard outcome == nil else {
-            watched[1].events = Int16(toWrite ? POLLIN | POLLOUT : POLLIN)
-            return poll(&watched, 2, milliseconds) > 0 && watched[0].revents != 0
-        }
-        let limit = timer.map { min(milliseconds, ($0 - .now).roundedUpMilliseconds) } ?? milliseconds
-        if poll(&watched, nfds_t(watched.count), limit) > 0 {
-            if watched[0].revents != 0 { return true }
-            // Others that are ready wait for the next turn: curl may change the list now.
-            if let ready = watched.first(where: { $0.revents != 0 }) { act(on: ready.fd, Self.readiness(ready.revents)) }
-        } else if let timer, timer <= .now {
-            act(on: CURL_SOCKET_TIMEOUT, 0)
-        }
-        return false
-    }
-
-    /// As curl itself reads it: what broke is readable and writable.
-    private static func readiness(_ events: Int16) -> Int32 {
-        let isReadable = events & Int16(POLLIN | POLLHUP | POLLERR | POLLNVAL) != 0
-        let isWritable = events & Int16(POLLOUT | POLLERR | POLLNVAL) != 0
-        return (isReadable ? CURL_CSELECT_IN : 0) | (isWritable ? CURL_CSELECT_OUT : 0)
+        watched[1].events = Int16(toWrite ? POLLIN | POLLOUT : POLLIN)
+        return poll(&watched, 2, milliseconds) > 0 && watched[0].revents != 0
     }
 
     // MARK: Speaking
@@ -237,18 +210,6 @@ final class CurlConnection {
 let globalInit: Void = { curl_global_init(Int(CURL_GLOBAL_SSL)) }()
 
 private func connection(_ context: UnsafeMutableRawPointer) -> CurlConnection { Unmanaged.fromOpaque(context).takeUnretainedValue() }
-
-private func watchSocket(
-    easy: UnsafeMutableRawPointer?, socket: Int32, what: Int32, context: UnsafeMutableRawPointer?, socketContext: UnsafeMutableRawPointer?
-) -> Int32 {
-    if let context { connection(context).watch(socket, for: what) }
-    return 0
-}
-
-private func setTimer(multi: UnsafeMutableRawPointer?, milliseconds: Int, context: UnsafeMutableRawPointer?) -> Int32 {
-    if let context { connection(context).timer = milliseconds < 0 ? nil : .now + .milliseconds(milliseconds) }
-    return 0
-}
 
 /// curl would read the system's certificates for each handle: 1 MB and some 20 ms. All handles share one store instead.
 private func useSharedAuthorities(easy: UnsafeMutableRawPointer?, tls: UnsafeMutableRawPointer?, context: UnsafeMutableRawPointer?)
