@@ -149,13 +149,16 @@ class Stack:
             raise Problem(f"infra/stack {command}: {done.stderr.strip() or done.stdout.strip()}")
 
     def _seed(self) -> None:
-        """A project with an endpoint on the priced and uncapped tier, and a key."""
+        """A project with credit, an endpoint on the priced and uncapped tier, and a key with a quota."""
         self._migrate("project", "set", "--slug", "bench", "--name", "Bench")
         self._run("billing", "grant", "--project", "bench", "--usd", "1000000", "--key", "grant:bench")
         url = f"http://127.0.0.1:{self.mock.port}/v1"
         endpoint = ["--project", "bench", "--slug", "bench", "--tier", "demo", "--model", "mock", "--upstream-url", url]
         self._migrate("endpoint", "set", *endpoint, "--max-concurrent", "4096")
-        self.key = self._migrate("key", "create", "--project", "bench", "--name", "bench", "--scopes", "inference")["key"]
+        key = self._migrate("key", "create", "--project", "bench", "--name", "bench", "--scopes", "inference")
+        # A quota that is never reached: it is counted for each request all the same.
+        self._migrate("key", "quota", "--id", key["id"], "--requests", "1000000000", "--tokens", "1000000000", "--window-seconds", "86400")
+        self.key = key["key"]
 
     def _migrate(self, *arguments: str) -> dict:
         return json.loads(self._run("migrate", *arguments))
