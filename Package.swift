@@ -79,7 +79,7 @@ let package = Package(
         .executableTarget(
             name: "sweeper",
             dependencies: [
-                "Configuration", "Tenancy", "Billing", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Configuration", "Tenancy", "Billing", "Threads", .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/sweeper"),

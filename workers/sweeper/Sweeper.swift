@@ -6,6 +6,7 @@ import Foundation
 import Logging
 import Postgres
 import Tenancy
+import Threads
 
 /// Ends what nobody has renewed: each minute it gives back what expired holds and leases have left. It may run several times over.
 @main
@@ -32,13 +33,11 @@ struct Sweeper: ParsableCommand {
         if once { return try sweep(ledger, logger) }
         let pause = configuration.sweepSeconds ?? 60 * configuration.timeScale
         let stop = DispatchSemaphore(value: 0)
-        // Ignored as a signal, so that it only comes as an event.
-        signal(SIGTERM, SIG_IGN)
-        signal(SIGINT, SIG_IGN)
-        let sources = [SIGTERM, SIGINT].map { DispatchSource.makeSignalSource(signal: $0, queue: .global()) }
-        for source in sources {
-            source.setEventHandler { stop.signal() }
-            source.activate()
+        // Before any other thread is started: all of them must leave these signals to the one that waits for them.
+        let signals = Signals.block([SIGTERM, SIGINT])
+        startThread("signals") {
+            _ = signals.wait()
+            stop.signal()
         }
         logger.notice("sweeping", metadata: ["seconds": "\(pause)"])
         repeat {

@@ -1,11 +1,11 @@
 import Glibc
 
 /// Signals that one thread waits for instead of having them interrupt any thread; see sigwait(3).
-struct Signals: Sendable {
+public struct Signals: Sendable {
     private let set: sigset_t
 
     /// Blocks the signals in this thread and in all that it starts from now on.
-    static func block(_ signals: [Int32]) -> Signals {
+    public static func block(_ signals: [Int32]) -> Signals {
         var set = sigset_t()
         sigemptyset(&set)
         for signal in signals { sigaddset(&set, signal) }
@@ -14,7 +14,7 @@ struct Signals: Sendable {
     }
 
     /// Returns the one that has come.
-    func wait() -> Int32 {
+    public func wait() -> Int32 {
         var set = set
         var signal: Int32 = 0
         sigwait(&set, &signal)
