@@ -1,5 +1,6 @@
 import OpenAI
 import Postgres
+import Server
 import Tenancy
 
 /// The ledger in Postgres (08 §6). Its rules are those of the functions `ledger_…` in infra/postgres; here is how they are called.
@@ -16,11 +17,24 @@ public struct Ledger: Sendable {
     /// Posts money that comes, goes or is put right, once for each key.
     public func post(_ posting: LedgerPosting) throws -> LedgerPosted { try database.withConnection { try $0.post(posting) } }
 
+    /// Posts what an operator decided, with its line in the audit log.
+    public func postByHand(_ posting: LedgerPosting) throws -> LedgerPosted {
+        try database.transaction { connection in
+            let posted = try connection.post(posting)
+            if posted.isNew {
+                let entry = try AuditEntry(
+                    action: "ledger.\(posting.kind.rawValue)", target: ("ledger_transaction", posted.id.description),
+                    after: ["amount": NanoUSD.text(posting.amount), "key": posting.key])
+                try connection.audit(entry, of: posting.project, by: .system(posting.author ?? "system"))
+            }
+            return posted
+        }
+    }
+
     /// Gives back what expired holds have left, up to `most` of them; answers how many it ended. Several callers share the work.
     public func expireHolds(most: Int) throws -> Int {
         try database.withConnection { try $0.query("SELECT ledger_expire(\(most)::integer) AS ended")[0].get("ended") }
     }
-
 }
 
 /// What the ledger refuses, in its own words.

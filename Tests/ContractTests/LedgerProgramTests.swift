@@ -36,6 +36,21 @@ struct LedgerProgramTests {
         }
     }
 
+    @Test func aGrantIsBookedOnceForItsKeyAndAuditedOnce() async throws {
+        try await onThread {
+            let bench = try LedgerTests.Bench()
+            let settings = ["XEROTIER_DATABASE_URL": bench.owner.url]
+            let command = ["grant", "--project", "acme", "--usd", "100", "--key", "grant:demo"]
+            let runs = try (0..<2).map { _ in try Program.billing.run(command, settings) }
+            #expect(runs.map(\.status) == [0, 0] && runs[1].output.hasPrefix("already posted: "), "\(runs)")
+            #expect(try bench.balances()["promo"] == 100_000_000_000)
+            let lines = try bench.owner.connect().query(
+                "SELECT actor_id, target_id, after->>'amount' AS amount FROM audit_log WHERE action = 'ledger.grant'")
+            #expect(try lines.map { try $0.get("amount", as: String.self) } == ["100"])
+            #expect(try lines.map { try $0.get("actor_id", as: String.self) } == ["billing"])
+        }
+    }
+
     @Test(arguments: ["--usd=-1", "--usd=NaN", "--usd=1e9", "--usd=100000000.01", "--usd=0"])
     func amountsThatAreNoneAreRefused(usd: String) async throws {
         try await onThread {

@@ -55,7 +55,7 @@ struct Payment: ParsableArguments {
         let id = try database.withConnection { try $0.requireProject(slug: project) }
         let posting = LedgerPosting(
             kind, of: amount, to: id, key: key, reference: reference, memo: memo, author: "billing", isManual: true)
-        let posted = try Ledger(database: database).post(posting)
+        let posted = try Ledger(database: database).postByHand(posting)
         print(
             "\(posted.isNew ? "posted" : "already posted"): \(kind.rawValue) of \(NanoUSD.text(amount)) USD to \(project), transaction \(posted.id)"
         )
