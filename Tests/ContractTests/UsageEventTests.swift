@@ -58,7 +58,7 @@ struct UsageEventTests {
             let text: String = try database.connect().query("SELECT to_jsonb(u) AS row FROM usage_events u")[0].get("row")
             var row = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
             #expect((row.removeValue(forKey: "xid") as? String).flatMap { UInt64($0) } != nil)
-            #expect(row.removeValue(forKey: "ledger_tx_id") as? String == "le_1")
+            #expect((row.removeValue(forKey: "ledger_tx_id") as? String)?.hasPrefix("le_") == true)
             let isSame: Bool = try database.connect().query(
                 "SELECT extract(epoch FROM created_at) * 1000000 = \(event.createdAtMicroseconds)::numeric AS same FROM usage_events")[0]
                 .get("same")

@@ -35,10 +35,12 @@ def test_the_row_is_there_when_the_answer_is(tenant, engine, usage, streamed):
         "api_key_id": tenant.key.id, "surface": "chat", "service_tier": "default", "tier": "demo",
         "worker_id": f"upstream:{tenant.endpoint.id}", "is_xim": False, "is_stream": streamed, "input_tokens": 1000, "output_tokens": 333,
         "cached_tokens": 501, "reasoning_tokens": 30, "status_code": 200, "error_code": None, "fault": "none", "finish_reason": "stop",
-        "cut_by_client": False, "multiplier_bp": 10000, "price_nano_per_mtok": 1_000_000_000, "retries": 0, "ledger_tx_id": "le_" + answer.headers["x-request-id"].removeprefix("req_"),
+        "cut_by_client": False, "multiplier_bp": 10000, "price_nano_per_mtok": 1_000_000_000, "retries": 0,
     }
     assert {name: row[name] for name in expected} == expected
     assert row["cost_nano"] == cost(row)
+    key = f"settle:{row['request_id']}"
+    assert usage.query("SELECT id FROM ledger_transactions WHERE idempotency_key = %s", key) == [{"id": row["ledger_tx_id"]}]
     assert row["latency_ms"] >= 0
     # A body has no first token of its own: the column may be null there.
     assert streamed or row["ttft_ms"] is None or row["ttft_ms"] <= row["latency_ms"]

@@ -236,17 +236,15 @@ DECLARE
     touched integer;
     moved integer;
 BEGIN
-    WITH moved AS (
-        UPDATE ledger_accounts a SET balance_nano = n.balance, version = a.version + 1, updated_at = now()
-        FROM (
-            SELECT DISTINCT w.account_id, w.balance_after_nano AS balance
-            FROM (SELECT account_id, balance_after_nano, sum(amount_nano) OVER (PARTITION BY account_id) AS change FROM written) w
-            JOIN ledger_accounts b ON b.id = w.account_id AND w.balance_after_nano = b.balance_nano + w.change) n
-        WHERE a.id = n.account_id
+    WITH change AS MATERIALIZED (
+        SELECT account_id, sum(amount_nano)::bigint AS amount, array_agg(balance_after_nano) AS balances FROM written GROUP BY account_id
+    ), moved AS (
+        UPDATE ledger_accounts a SET balance_nano = a.balance_nano + c.amount, version = a.version + 1, updated_at = now()
+        FROM change c WHERE a.id = c.account_id AND a.balance_nano + c.amount = ANY (c.balances)
         RETURNING a.id)
     SELECT NOT EXISTS (SELECT FROM written GROUP BY tx_id HAVING sum(amount_nano) <> 0 OR bool_or(amount_nano = 0)),
-        count(DISTINCT account_id), (SELECT count(*) FROM moved)
-    INTO is_balanced, touched, moved FROM written;
+        (SELECT count(*) FROM change), (SELECT count(*) FROM moved)
+    INTO is_balanced, touched, moved;
     IF NOT is_balanced THEN
         RAISE EXCEPTION 'The entries of a ledger transaction do not sum to 0, or one is 0.'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_entries_balanced';
@@ -567,6 +565,12 @@ DECLARE
     revenue_balance bigint;
     write_off bigint;
     write_off_balance bigint;
+    -- The accounts `held` of all projects of the batch.
+    held_projects text[];
+    held_accounts bigint[];
+    held_balances bigint[];
+    -- What the identifiers of this batch's transactions begin with; ten characters of the request's follow.
+    stamp text := 'le_' || lpad(to_hex((extract(epoch FROM now()) * 1000000)::bigint), 14, '0');
 BEGIN
     SELECT
         bool_and(least(input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano, price_nano_per_mtok, multiplier_bp, held_nano) >= 0),
@@ -578,12 +582,14 @@ BEGIN
     END IF;
     IF projects IS NOT NULL THEN
         WITH locked AS MATERIALIZED (
-            SELECT id, kind, balance_nano FROM ledger_accounts
+            SELECT id, project_id, kind, balance_nano FROM ledger_accounts
             WHERE project_id = ANY (projects) OR (project_id IS NULL AND kind IN ('revenue', 'write_off') AND stripe = process % 8)
             ORDER BY id FOR NO KEY UPDATE)
         SELECT max(id) FILTER (WHERE kind = 'revenue'), max(balance_nano) FILTER (WHERE kind = 'revenue'),
-            max(id) FILTER (WHERE kind = 'write_off'), max(balance_nano) FILTER (WHERE kind = 'write_off')
-        INTO revenue, revenue_balance, write_off, write_off_balance FROM locked;
+            max(id) FILTER (WHERE kind = 'write_off'), max(balance_nano) FILTER (WHERE kind = 'write_off'),
+            array_agg(project_id) FILTER (WHERE kind = 'held'), array_agg(id) FILTER (WHERE kind = 'held'),
+            array_agg(balance_nano) FILTER (WHERE kind = 'held')
+        INTO revenue, revenue_balance, write_off, write_off_balance, held_projects, held_accounts, held_balances FROM locked;
     END IF;
     IF is_replay THEN
         batch := ARRAY(
@@ -600,7 +606,7 @@ BEGIN
         id, project_id, endpoint_id, endpoint_slug, model_id, model_name, model_version, api_key_id, user_id, request_id, surface,
         service_tier, tier, worker_id, is_xim, is_stream, input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_nano,
         price_nano_per_mtok, multiplier_bp, status_code, error_code, fault, finish_reason, cut_by_client, ttft_ms, latency_ms, queue_ms,
-        router_us, retries, region, created_at, CASE WHEN cost_nano > 0 THEN 'le_' || substr(id, 5) END
+        router_us, retries, region, created_at, CASE WHEN cost_nano > 0 THEN stamp || right(id, 10) END
     FROM unnest(batch);
     IF projects IS NULL THEN RETURN; END IF;
 
@@ -619,21 +625,21 @@ BEGIN
         UPDATE ledger_holds h SET settled_nano = h.settled_nano + n.amount, promo_nano = greatest(0, h.promo_nano - n.amount), updated_at = now()
         FROM unnest(holds, amounts) n (id, amount) WHERE h.id = n.id AND n.amount > 0;
         INSERT INTO ledger_transactions (id, idempotency_key, kind, project_id, reference)
-        SELECT 'le_' || substr(id, 5), 'settle:' || id, 'settle', project_id, request_id FROM unnest(batch) WHERE cost_nano > 0;
+        SELECT stamp || right(id, 10), 'settle:' || id, 'settle', project_id, request_id FROM unnest(batch) WHERE cost_nano > 0;
         INSERT INTO ledger_entries (tx_id, seq, account_id, amount_nano, balance_after_nano)
         SELECT tx, seq, account, change, balance + sum(change) OVER (PARTITION BY account ORDER BY n)
         FROM (
-            SELECT r.ordinality AS n, 'le_' || substr(r.id, 5) AS tx, e.seq, e.account, e.balance, e.change
+            SELECT r.ordinality AS n, stamp || right(r.id, 10) AS tx, e.seq, e.account, e.balance, e.change
             FROM unnest(batch) WITH ORDINALITY r
-            JOIN ledger_accounts held ON held.project_id = r.project_id AND held.kind = 'held' AND held.stripe = 0,
-            LATERAL (VALUES (1, held.id, held.balance_nano, -r.cost_nano), (2, revenue, revenue_balance, r.cost_nano)) e (seq, account, balance, change)
+            JOIN unnest(held_projects, held_accounts, held_balances) held (project_id, id, balance) ON held.project_id = r.project_id,
+            LATERAL (VALUES (1, held.id, held.balance, -r.cost_nano), (2, revenue, revenue_balance, r.cost_nano)) e (seq, account, balance, change)
             WHERE r.cost_nano > 0) p;
         IF ending IS NOT NULL THEN PERFORM ledger_close(ending, 'settled'); END IF;
         RETURN;
     END IF;
 
     WITH request AS MATERIALIZED (
-        SELECT r.ordinality AS n, 'le_' || substr(r.id, 5) AS tx, r.id, r.request_id, r.project_id, r.cost_nano AS cost, h.id AS hold,
+        SELECT r.ordinality AS n, stamp || right(r.id, 10) AS tx, r.id, r.request_id, r.project_id, r.cost_nano AS cost, h.id AS hold,
             CASE WHEN h.id IS NULL THEN 0 ELSE least(r.cost_nano, r.held_nano) END AS wish, h.amount_nano - h.settled_nano AS rest
         FROM unnest(batch) WITH ORDINALITY r
         LEFT JOIN ledger_holds h ON h.id = r.hold_id AND h.project_id = r.project_id AND h.state = 'open'
