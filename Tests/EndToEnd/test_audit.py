@@ -23,7 +23,7 @@ LINE = {
 @pytest.fixture
 def admin(stack):
     """A key of scope management in a project that nobody else uses."""
-    project = Project.create("audit")
+    project = Project.create("audit", credit=None)
     key = project.key("management")
     caller = Caller(stack.origin, key.key)
     caller.project, caller.key_id = project, key.id
