@@ -105,7 +105,8 @@ class Project:
 
     def expired_key(self) -> Key:
         """A key that was good for a moment: none can be made that never was."""
-        expires_at = int(time.time()) + 1
+        # At least a second is left while the tool starts: it refuses an expiry in the past.
+        expires_at = int(time.time()) + 2
         key = self.key(expires_at=expires_at)
         time.sleep(max(expires_at + 0.1 - time.time(), 0))
         return key
