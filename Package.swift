@@ -100,7 +100,7 @@ let package = Package(
         .testTarget(name: "ServerTests", dependencies: ["Server"]),
         .testTarget(name: "BillingTests", dependencies: ["Billing", "Crypto", "HTTPClient"]),
         .testTarget(name: "AccountsTests", dependencies: ["Accounts", "JSON"]),
-        .testTarget(name: "CatalogTests", dependencies: ["Catalog"]),
+        .testTarget(name: "CatalogTests", dependencies: ["Catalog", "JSON"]),
         .testTarget(name: "InferenceTests", dependencies: ["Inference"]),
         .testTarget(
             name: "ContractTests",

@@ -130,13 +130,15 @@ public struct EndpointRecord: Sendable, Equatable {
     public var upstream: UpstreamSettings
     public var limits: EndpointLimits
     public var defaults: EndpointDefaults
+    /// Which browser pages may call it.
+    public var cors: CORSRules
     public var createdAt: Int
 
     public init(
         id: ID<Endpoint>, projectID: ID<Project>, slug: String, status: Status, generation: Int64, taskMode: TaskMode, tier: ServiceTier,
         modelID: ID<Model>, modelName: String, modelVersion: String, contextLength: Int?, upstream: UpstreamSettings,
         limits: EndpointLimits,
-        defaults: EndpointDefaults, createdAt: Int, aliases: [String] = []
+        defaults: EndpointDefaults, cors: CORSRules = .standard, createdAt: Int, aliases: [String] = []
     ) {
         self.id = id
         self.projectID = projectID
@@ -153,6 +155,7 @@ public struct EndpointRecord: Sendable, Equatable {
         self.upstream = upstream
         self.limits = limits
         self.defaults = defaults
+        self.cors = cors
         self.createdAt = createdAt
         self.aliases = aliases
     }

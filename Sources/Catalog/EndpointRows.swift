@@ -17,7 +17,7 @@ extension TenantConnection {
                 CASE WHEN e.model_version = 'latest' THEN COALESCE(e.active_version, m.version) ELSE e.model_version END AS model_version,
                 LEAST(e.context_length, m.context_length) AS context_length,
                 e.upstream_urls, e.upstream_model, e.upstream_api_key, e.upstream_health_path, e.upstream_headers, e.upstream_timeout_ms,
-                e.upstream_max_concurrent, e.limits, e.defaults, extract(epoch FROM e.created_at)::bigint AS created,
+                e.upstream_max_concurrent, e.limits, e.defaults, e.cors, extract(epoch FROM e.created_at)::bigint AS created,
                 \(trusted: ServiceTier.columns)
             FROM endpoints e JOIN models m ON m.id = e.model_id JOIN service_tiers t ON t.slug = e.tier
             WHERE e.project_id = \(project) AND e.deleted_at IS NULL AND e.status <> 'deleted'
@@ -56,7 +56,13 @@ extension Row {
             id: try get("id"), projectID: project, slug: try get("slug"), status: try named("status"), generation: try get("generation"),
             taskMode: try named("task_mode"), tier: try serviceTier(), modelID: try get("model_id"), modelName: try get("model_name"),
             modelVersion: try get("model_version"), contextLength: try optional("context_length"), upstream: try upstream(),
-            limits: try json("limits"), defaults: try json("defaults"), createdAt: try get("created"), aliases: try texts("aliases"))
+            limits: try json("limits"), defaults: try json("defaults"), cors: try cors(), createdAt: try get("created"),
+            aliases: try texts("aliases"))
+    }
+
+    /// Most endpoints have the default, and share it.
+    private func cors() throws -> CORSRules {
+        try optional("cors", as: [UInt8].self) == nil ? .standard : CORSRules(json("cors"))
     }
 
     private func upstream() throws -> UpstreamSettings {

@@ -66,6 +66,7 @@ extension ErrorCode {
     public static let invalidCursor = ErrorCode("invalid_cursor", 40032)
     public static let invalidMetadata = ErrorCode("invalid_metadata", 40033)
     public static let invalidScope = ErrorCode("invalid_scope", 40036)
+    public static let invalidCORSPolicy = ErrorCode("invalid_cors_policy", 40038)
 
     public static let authenticationError = ErrorCode("authentication_error", 40100, retry: .no)
     public static let apiKeyExpired = ErrorCode("api_key_expired", 40102, retry: .no)
