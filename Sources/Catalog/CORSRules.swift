@@ -1,10 +1,14 @@
+import Server
+
 /// A policy made ready to decide. A class, so that an endpoint's record stays small to copy.
-public final class CORSRules: Sendable, Equatable {
+public final class CORSRules: CrossOriginPolicy, Equatable {
     public let policy: CORSPolicy
     private let origins: Set<String>
     /// `.example.com` of `https://*.example.com`.
     private let suffixes: [String]
     private let headers: Set<String>
+    public let methodList: String
+    public let headerList: String
 
     public static let standard = CORSRules(.standard)
 
@@ -14,7 +18,14 @@ public final class CORSRules: Sendable, Equatable {
         origins = Set(patterns.filter { $0.suffix == nil }.map(\.text))
         suffixes = patterns.compactMap(\.suffix)
         headers = Set(policy.allowHeaders.map { $0.lowercased() })
+        methodList = policy.allowMethods.joined(separator: ", ")
+        // The wildcard does not cover this one (Fetch §4.9).
+        headerList = (policy.allowHeaders + (policy.allowsAnyHeader && !headers.contains("authorization") ? ["Authorization"] : []))
+            .joined(separator: ", ")
     }
+
+    public var maxAge: Int { policy.maxAge }
+    public var allowCredentials: Bool { policy.allowCredentials }
 
     public static func == (left: CORSRules, right: CORSRules) -> Bool { left.policy == right.policy }
 

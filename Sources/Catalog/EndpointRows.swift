@@ -61,9 +61,7 @@ extension Row {
     }
 
     /// Most endpoints have the default, and share it.
-    private func cors() throws -> CORSRules {
-        try optional("cors", as: [UInt8].self) == nil ? .standard : CORSRules(json("cors"))
-    }
+    private func cors() throws -> CORSRules { try corsPolicy().map(CORSRules.init) ?? .standard }
 
     private func upstream() throws -> UpstreamSettings {
         UpstreamSettings(

@@ -36,6 +36,8 @@ public struct Configuration: Sendable, Equatable {
     public var egressOwnHosts: [String] = []
     /// Address ranges (CIDR) of the proxies in front of nginx whose X-Forwarded-For is believed; none = the header is ignored.
     public var trustedProxies: [String] = []
+    /// Who writes the headers that browsers ask for: nginx (`proxy`), or the gateway where there is none (`self`).
+    public var corsMode = "proxy"
     public var billing = Billing()
     public var timeScale = 1.0
     /// How often the sweeper looks, in seconds; nil = each minute, scaled.

@@ -40,6 +40,7 @@ struct Setting: Sendable {
         list("egress.ports", \.egressPorts, of: "a port") { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } },
         list("egress.allow_cidrs", \.egressAllowCIDRs, of: "a range such as 10.0.0.0/8") { isRange($0) ? $0 : nil },
         list("egress.own_hosts", \.egressOwnHosts, of: "a host") { $0.wholeMatch(of: /[0-9a-zA-Z.:-]+/) == nil ? nil : $0 },
+        choice("cors.mode", \.corsMode, ["proxy", "self"]),
         choice("billing.provider", \.billing.provider, ["manual", "stripe"]),
         string("billing.stripe_url", \.billing.stripeURL),
         string("billing.stripe_secret_key", \.billing.stripeSecretKey, isSecret: true),

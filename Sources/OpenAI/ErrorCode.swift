@@ -77,6 +77,7 @@ extension ErrorCode {
     public static let crossProjectAccess = ErrorCode("cross_project_access", 40301, "forbidden_error", retry: .no)
     public static let ipNotAllowed = ErrorCode("ip_not_allowed", 40302, "forbidden_error", fault: .policy, retry: .no)
     public static let endpointMismatch = ErrorCode("endpoint_mismatch", 40303, "forbidden_error", retry: .no)
+    public static let originNotAllowed = ErrorCode("origin_not_allowed", 40309, "forbidden_error", fault: .policy, retry: .no)
     public static let permissionDenied = ErrorCode("permission_denied", 40305, retry: .no)
 
     public static let notFound = ErrorCode("not_found", 40400, retry: .no)
@@ -88,6 +89,7 @@ extension ErrorCode {
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)
     public static let conflict = ErrorCode("conflict", 40900)
     public static let requestTimeout = ErrorCode("request_timeout", 40800, retry: .yes)
+    public static let versionConflict = ErrorCode("version_conflict", 41200)
     public static let requestTooLarge = ErrorCode("request_too_large", 41300)
     /// The same code with HTTP's own status for headers.
     public static let headersTooLarge = ErrorCode("request_too_large", 41300, status: 431)

@@ -35,6 +35,8 @@ public final class Context {
     public let clientDescriptor: Int32
     /// nil on public routes only.
     public internal(set) var principalIfAny: Principal?
+    /// What browsers are told beyond the answer's own headers.
+    var crossOriginHeaders: CrossOrigin.Headers = []
     /// What the access log says beyond the request line; handlers fill it in.
     public var log = LogEntry()
 

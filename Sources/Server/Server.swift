@@ -10,8 +10,13 @@ public struct Server: Sendable {
     private let services: Services
     private let accessLog: AccessLog
     private let routeMetrics: RouteMetrics
+    private let crossOrigin: CrossOrigin?
 
-    public init(routes: [Route], authenticator: any Authenticator, services: Services, accessLog: AccessLog) {
+    /// - Parameter crossOrigin: nil = no page of another origin may call anything.
+    public init(
+        routes: [Route], authenticator: any Authenticator, services: Services, accessLog: AccessLog, crossOrigin: CrossOrigin? = nil
+    ) {
+        self.crossOrigin = crossOrigin
         router = Router(routes)
         self.authenticator = authenticator
         self.services = services
@@ -26,15 +31,28 @@ public struct Server: Sendable {
             services: services, requestID: Self.requestID(parameters), start: .now, clientDescriptor: exchange.descriptor)
         var pattern = ""
         var status: Int
+        let origin = crossOrigin == nil ? nil : parameters["HTTP_ORIGIN"]
+        let isPreflight = origin != nil && request.method == "OPTIONS"
+        context.crossOriginHeaders = crossOriginHeaders(for: isPreflight ? nil : origin, request)
+        if origin != nil, let name = parameters["XEROTIER_ERROR"] {
+            _ = answer(FrontErrors.error(named: name), exchange, request, context)
+            return
+        }
         do {
             try Self.checkHead(parameters.requestHead)
-            let (route, pathParameters) = try route(request)
-            pattern = route.path
-            request.pathParameters = pathParameters
-            try checkDeclaredLength(request, route)
-            try authorize(request, route, context)
-            request.body = try readBody(exchange, request, route)
-            status = try send(try route.handler(request, context), exchange.answer, context)
+            if isPreflight, let crossOrigin, let origin {
+                pattern = "preflight"
+                exchange.discardBody()
+                status = try send(try crossOrigin.preflight(request, from: origin), exchange.answer, context)
+            } else {
+                let (route, pathParameters) = try route(request)
+                pattern = route.path
+                request.pathParameters = pathParameters
+                try checkDeclaredLength(request, route)
+                try authorize(request, route, context)
+                request.body = try readBody(exchange, request, route)
+                status = try send(try route.handler(request, context), exchange.answer, context)
+            }
         } catch {
             status = answer(error, exchange, request, context)
         }
@@ -61,6 +79,12 @@ public struct Server: Sendable {
             throw APIError(
                 .headersTooLarge, "Request line and headers may have 32 KiB together, one header 16 KiB, and there may be 100 headers.")
         }
+    }
+
+    /// Of any answer to a request from a page of this origin; nil = it comes from no page, or asks only what it may do.
+    private func crossOriginHeaders(for origin: String?, _ request: Request) -> CrossOrigin.Headers {
+        guard let crossOrigin else { return [] }
+        return origin.map { crossOrigin.headers(for: $0, at: request.location) } ?? crossOrigin.headers
     }
 
     private func route(_ request: Request) throws -> (Route, [String: String]) {
@@ -141,11 +165,14 @@ public struct Server: Sendable {
     private func send(_ response: Response, _ answer: AnswerWriter, _ context: Context) throws -> Int {
         switch response.body {
         case .bytes(let bytes):
-            let own = [(name: "X-Request-ID", value: context.requestID), (name: "Content-Length", value: String(bytes.count))]
+            var own = [(name: "X-Request-ID", value: context.requestID)]
+            // There is no body that could have a length (RFC 9110 §8.6).
+            if response.status != 204 { own.append((name: "Content-Length", value: String(bytes.count))) }
+            if !context.crossOriginHeaders.isEmpty { own += context.crossOriginHeaders }
             try answer.write(Response.head(status: response.status, headers: response.headers, own))
             try answer.write(bytes)
         case .stream(let write):
-            let headers = response.headers + [("X-Request-ID", context.requestID)]
+            let headers = response.headers + [("X-Request-ID", context.requestID)] + context.crossOriginHeaders
             let stream = ResponseStream(answer, status: response.status, headers: headers)
             do {
                 try write(stream)

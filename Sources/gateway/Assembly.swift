@@ -94,7 +94,10 @@ struct Assembly {
             ).all
         server = Server(
             routes: routes,
-            authenticator: authenticator, services: services, accessLog: accessLog)
+            authenticator: authenticator, services: services, accessLog: accessLog,
+            crossOrigin: CrossOrigin(
+                CORSTable(authenticator: authenticator, catalog: catalog),
+                mode: CrossOrigin.Mode(rawValue: configuration.corsMode) ?? .proxy))
         Self.publish(committer, to: metrics)
         metrics.gauge("limits_alone") { limiter.isAlone ? 1 : 0 }
         // Rows of months without a partition; anything but 0 means that `migrate up` has not run for a year, or a clock is wrong.

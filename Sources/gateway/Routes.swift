@@ -31,6 +31,7 @@ struct Routes {
             + AuditRoutes(database: tenants).all
             + ProviderCallbackRoutes(topUps: TopUps(database: database), stripe: stripe).all
             + ModelRoutes(catalog: catalog).all
+            + CORSRoutes(database: tenants, invalidations: invalidations).all
             + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer, credit: credit) { upstreams.upstream(of: $0) }.all
             + BillingRoutes(database: tenants).all
     }
