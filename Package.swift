@@ -72,8 +72,8 @@ let package = Package(
         .executableTarget(
             name: "billing",
             dependencies: [
-                "Configuration", "HTTPClient", "Tenancy", "Accounts", "Billing",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Configuration", "HTTPClient", "Tenancy", "Accounts", "Billing", "Threads",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/billing"),
         .executableTarget(

@@ -15,6 +15,13 @@ public enum NanoUSD {
         return "\(sign)\(dollars).\(fraction)"
     }
 
+    /// Such as `0.000125000`: always nine decimals, so that columns of amounts line up and add up.
+    public static func fixed(_ nano: Int64) -> String {
+        let (dollars, rest) = nano.magnitude.quotientAndRemainder(dividingBy: UInt64(perDollar))
+        let digits = String(rest)
+        return "\(nano < 0 ? "-" : "")\(dollars).\(String(repeating: "0", count: 9 - digits.count))\(digits)"
+    }
+
     /// Dollars as a person writes them: up to nine digits, and up to nine decimals after a point. nil for all else: signs, exponents, `NaN`.
     public static func parse(_ text: String) -> Int64? {
         let parts = text.utf8.split(separator: UInt8(ascii: "."), maxSplits: 1, omittingEmptySubsequences: false)

@@ -42,6 +42,8 @@ public struct Configuration: Sendable, Equatable {
     public var timeScale = 1.0
     /// How often the sweeper looks, in seconds; nil = each minute, scaled.
     public var sweepSeconds: Double?
+    /// How often the billing worker rolls usage up, in seconds; nil = each five minutes, scaled.
+    public var rollupSeconds: Double?
     public var logLevel = "info"
 
     public struct Gateway: Sendable, Equatable {

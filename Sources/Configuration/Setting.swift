@@ -62,14 +62,8 @@ struct Setting: Sendable {
                 }
                 configuration.timeScale = scale
             }, read: { "\($0.timeScale)" }),
-        Setting(
-            key: "sweep.seconds", isSecret: false,
-            apply: { text, configuration in
-                guard let seconds = Double(text), seconds > 0, seconds <= 3_600 else {
-                    throw ConfigurationError("sweep.seconds: must be above 0 and at most 3600")
-                }
-                configuration.sweepSeconds = seconds
-            }, read: { $0.sweepSeconds.map { "\($0)" } ?? "" }),
+        seconds("sweep.seconds", \.sweepSeconds),
+        seconds("rollup.seconds", \.rollupSeconds),
         choice("log.level", \.logLevel, ["trace", "debug", "info", "notice", "warning", "error", "critical"]),
     ]
 
@@ -138,6 +132,18 @@ struct Setting: Sendable {
                 guard text.hasPrefix("/") else { throw ConfigurationError("\(key): must be an absolute path") }
                 configuration[keyPath: path] = text
             }, read: { $0[keyPath: path] })
+    }
+
+    /// Above 0 and at most an hour; absent = the default of who reads it.
+    private static func seconds(_ key: String, _ path: Path<Double?>) -> Setting {
+        Setting(
+            key: key, isSecret: false,
+            apply: { text, configuration in
+                guard let seconds = Double(text), seconds > 0, seconds <= 3_600 else {
+                    throw ConfigurationError("\(key): must be above 0 and at most 3600")
+                }
+                configuration[keyPath: path] = seconds
+            }, read: { $0[keyPath: path].map { "\($0)" } ?? "" })
     }
 
     private static func choice(_ key: String, _ path: Path<String>, _ allowed: [String]) -> Setting {

@@ -11,16 +11,20 @@ public struct ListQuery: Sendable, Equatable {
 
     public init() {}
 
-    public init(_ query: Query) throws {
+    /// - Parameters: what `limit` is when absent, the most it may be, and the order when that is absent; for lists whose lines are short.
+    public init(_ query: Query, usual: Int = 20, most: Int = 100, isAscending: Bool = false) throws {
+        limit = usual
+        self.isAscending = isAscending
         if let text = query["limit"] {
-            guard let limit = Int(text), (1...100).contains(limit) else {
-                throw APIError.invalid("limit", "'limit' must be between 1 and 100.")
+            guard let limit = Int(text), (1...most).contains(limit) else {
+                throw APIError.invalid("limit", "'limit' must be between 1 and \(most).")
             }
             self.limit = limit
         }
         switch query["order"] {
-        case nil, "desc": break
-        case "asc": isAscending = true
+        case nil: break
+        case "asc": self.isAscending = true
+        case "desc": self.isAscending = false
         default: throw APIError.invalid("order", "'order' must be 'asc' or 'desc'.")
         }
         after = query["after"]

@@ -59,6 +59,20 @@ public struct Query: Sendable {
         }
     }
 
+    /// Refuses parameters that nobody reads and those that stand twice, so that no misspelt filter shows more than was asked for.
+    /// - Throws: 400 `invalid_value` naming the first of them.
+    public func allow(_ names: [String]) throws {
+        var seen: Set<String> = []
+        for pair in text.split(separator: "&") {
+            let name = PercentEncoding.decode(pair.prefix { $0 != "=" }, plusIsSpace: true)
+            guard names.contains(name) else {
+                let shown = String(name.prefix(64))
+                throw APIError.invalid(shown, "There is no parameter '\(shown)' here; there are \(names.joined(separator: ", ")).")
+            }
+            guard seen.insert(name).inserted else { throw APIError.invalid(name, "'\(name)' stands twice.") }
+        }
+    }
+
     public subscript(name: String) -> String? {
         for pair in text.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)

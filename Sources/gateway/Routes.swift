@@ -34,5 +34,6 @@ struct Routes {
             + CORSRoutes(database: tenants, invalidations: invalidations).all
             + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer, credit: credit) { upstreams.upstream(of: $0) }.all
             + BillingRoutes(database: tenants).all
+            + UsageRoutes(database: tenants).all
     }
 }

@@ -81,12 +81,14 @@ import Testing
         // Money moves between a project's accounts and the platform's.
         "Sources/Billing/Ledger.swift", "Sources/Billing/LedgerVerification.swift", "Sources/Billing/OrderStore.swift",
         "Sources/Billing/TopUps.swift",
+        // A run of the rollups takes the rows of all projects; a night gives old ones up.
+        "Sources/Billing/UsageRollups.swift", "Sources/Billing/UsageNight.swift",
         // The operator makes projects and sets tiers.
         "Sources/Accounts/ProjectRecord.swift", "Sources/Catalog/TierStore.swift", "workers/migrate/Settings.swift",
         // People belong to no project; the chain of the platform has none, and the operator verifies all chains.
         "Sources/Accounts/Members.swift", "Sources/Accounts/AuditStore.swift", "Sources/Server/Audit.swift",
         // Money is the operator's, too, and what expired is everybody's.
-        "workers/billing/Settings.swift", "workers/sweeper/Sweeper.swift",
+        "workers/billing/Settings.swift", "workers/billing/Work.swift", "workers/sweeper/Sweeper.swift",
         // Assembles the above, and asks whether the database is there.
         "Sources/gateway/Assembly.swift", "Sources/gateway/Routes.swift",
     ]

@@ -197,7 +197,8 @@ $$;
 --
 
 CREATE FUNCTION public.create_usage_partitions(first timestamp with time zone, months integer) RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 DECLARE
     month timestamp;
@@ -221,6 +222,54 @@ BEGIN
     END LOOP;
 END
 $$;
+
+
+--
+-- Name: delete_usage_events(text, timestamp with time zone, bigint, integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.delete_usage_events(partition text, before timestamp with time zone, first_block bigint, blocks integer, OUT deleted bigint, OUT is_end boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $_$
+BEGIN
+    IF partition !~ '^usage_events_([0-9]{4}_[0-9]{2}|default)$' THEN
+        RAISE EXCEPTION '% is no partition of usage_events.', partition USING ERRCODE = 'undefined_table';
+    END IF;
+    EXECUTE format(
+        'DELETE FROM %I WHERE ctid >= %L::tid AND ctid < %L::tid AND created_at < $1 AND xid < (SELECT watermark FROM usage_progress)',
+        partition, format('(%s,0)', first_block), format('(%s,0)', first_block + blocks)) USING before;
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    is_end := (first_block + blocks) * current_setting('block_size')::bigint >= pg_relation_size(partition::regclass);
+END
+$_$;
+
+
+--
+-- Name: drop_usage_partitions(timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.drop_usage_partitions(before timestamp with time zone) RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    name text;
+    is_counted boolean;
+BEGIN
+    FOR name IN
+        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'usage_events'::regclass AND c.relname ~ '^usage_events_[0-9]{4}_[0-9]{2}$'
+            AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= before
+        ORDER BY c.relname
+    LOOP
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %I WHERE xid >= (SELECT watermark FROM usage_progress))', name) INTO is_counted;
+        CONTINUE WHEN NOT is_counted;
+        EXECUTE format('DROP TABLE %I', name);
+        RETURN NEXT name;
+    END LOOP;
+END
+$_$;
 
 
 --
@@ -697,6 +746,70 @@ $$;
 
 
 --
+-- Name: restart_usage_rollups(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.restart_usage_rollups() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    -- No row may come in between.
+    LOCK TABLE usage_events IN SHARE ROW EXCLUSIVE MODE;
+    UPDATE usage_events SET xid = '3';
+    UPDATE usage_progress SET watermark = usage_horizon();
+END
+$$;
+
+
+--
+-- Name: usage_bucket(integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_bucket(milliseconds integer) RETURNS integer
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+    SELECT least(255, floor(ln(greatest(milliseconds, 0)::double precision + 1) / ln(1.1::double precision))::integer)
+$$;
+
+
+--
+-- Name: usage_histogram(bytea); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_histogram(merged bytea) RETURNS bytea
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+    SELECT coalesce(string_agg(set_byte('\x00', 0, bucket) || int8send(count), ''::bytea ORDER BY bucket), ''::bytea)
+    FROM (
+        SELECT get_byte(merged, n) AS bucket, sum(('x' || encode(substr(merged, n + 2, 8), 'hex'))::bit(64)::bigint)::bigint AS count
+        FROM generate_series(0, octet_length(merged) - 9, 9) AS n
+        GROUP BY 1) b
+    WHERE count <> 0
+$$;
+
+
+--
+-- Name: usage_histogram(integer, bigint); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_histogram(bucket integer, count bigint) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE WHEN bucket IS NULL THEN ''::bytea ELSE set_byte('\x00', 0, bucket) || int8send(count) END
+$$;
+
+
+--
+-- Name: usage_horizon(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_horizon() RETURNS xid8
+    LANGUAGE sql STABLE
+    AS $$ SELECT pg_snapshot_xmin(pg_current_snapshot()) $$;
+
+
+--
 -- Name: api_keys; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -740,6 +853,35 @@ CREATE TABLE public.audit_heads (
     hash bytea NOT NULL,
     trimmed_seq bigint NOT NULL,
     trimmed_hash bytea NOT NULL
+);
+
+
+--
+-- Name: daily_usage_rollups; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.daily_usage_rollups (
+    project_id text NOT NULL,
+    day date NOT NULL,
+    endpoint_slug text DEFAULT ''::text NOT NULL,
+    model_name text DEFAULT ''::text NOT NULL,
+    surface text NOT NULL,
+    service_tier text NOT NULL,
+    api_key_id text DEFAULT ''::text NOT NULL,
+    is_xim boolean NOT NULL,
+    requests bigint NOT NULL,
+    errors_client bigint NOT NULL,
+    errors_agent bigint NOT NULL,
+    input_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    cached_tokens bigint NOT NULL,
+    cost_nano bigint NOT NULL,
+    latency_hist bytea NOT NULL,
+    ttft_hist bytea NOT NULL,
+    first_event_at timestamp with time zone,
+    last_event_at timestamp with time zone,
+    revision integer DEFAULT 1 NOT NULL,
+    updated_at timestamp with time zone NOT NULL
 );
 
 
@@ -1201,6 +1343,18 @@ CREATE TABLE public.usage_events_default (
 
 
 --
+-- Name: usage_progress; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_progress (
+    is_only boolean DEFAULT true NOT NULL,
+    watermark xid8 NOT NULL,
+    recomputed_on date,
+    CONSTRAINT usage_progress_is_only_check CHECK (is_only)
+);
+
+
+--
 -- Name: users; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1271,6 +1425,14 @@ ALTER TABLE ONLY public.audit_log
 
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_project_id_seq_key UNIQUE NULLS NOT DISTINCT (project_id, seq);
+
+
+--
+-- Name: daily_usage_rollups daily_usage_rollups_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.daily_usage_rollups
+    ADD CONSTRAINT daily_usage_rollups_pkey PRIMARY KEY (project_id, day, endpoint_slug, model_name, surface, service_tier, api_key_id, is_xim);
 
 
 --
@@ -1450,6 +1612,14 @@ ALTER TABLE ONLY public.usage_events_default
 
 
 --
+-- Name: usage_progress usage_progress_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage_progress
+    ADD CONSTRAINT usage_progress_pkey PRIMARY KEY (is_only);
+
+
+--
 -- Name: users users_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -1469,6 +1639,13 @@ CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, cre
 --
 
 CREATE INDEX audit_log_by_time ON public.audit_log USING btree (project_id, at);
+
+
+--
+-- Name: daily_usage_rollups_by_day; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX daily_usage_rollups_by_day ON public.daily_usage_rollups USING btree (day);
 
 
 --
@@ -1542,10 +1719,24 @@ CREATE INDEX orders_by_project ON public.orders USING btree (project_id, created
 
 
 --
+-- Name: usage_events_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX usage_events_by_project ON ONLY public.usage_events USING btree (project_id, created_at);
+
+
+--
 -- Name: usage_events_by_xid; Type: INDEX; Schema: public; Owner: -
 --
 
 CREATE INDEX usage_events_by_xid ON ONLY public.usage_events USING btree (xid);
+
+
+--
+-- Name: usage_events_default_project_id_created_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX usage_events_default_project_id_created_at_idx ON public.usage_events_default USING btree (project_id, created_at);
 
 
 --
@@ -1567,6 +1758,13 @@ CREATE UNIQUE INDEX users_by_email ON public.users USING btree (lower(email));
 --
 
 ALTER INDEX public.usage_events_pkey ATTACH PARTITION public.usage_events_default_pkey;
+
+
+--
+-- Name: usage_events_default_project_id_created_at_idx; Type: INDEX ATTACH; Schema: public; Owner: -
+--
+
+ALTER INDEX public.usage_events_by_project ATTACH PARTITION public.usage_events_default_project_id_created_at_idx;
 
 
 --
@@ -1742,6 +1940,12 @@ ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: daily_usage_rollups; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.daily_usage_rollups ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: data_keys; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -1819,6 +2023,13 @@ CREATE POLICY tenant ON public.api_keys TO xerotier_tenant USING ((project_id = 
 --
 
 CREATE POLICY tenant ON public.audit_log TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: daily_usage_rollups tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.daily_usage_rollups FOR SELECT TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -1932,6 +2143,23 @@ REVOKE ALL ON FUNCTION public.audit_chain() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION public.create_usage_partitions(first timestamp with time zone, months integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.create_usage_partitions(first timestamp with time zone, months integer) TO xerotier_system;
+
+
+--
+-- Name: FUNCTION delete_usage_events(partition text, before timestamp with time zone, first_block bigint, blocks integer, OUT deleted bigint, OUT is_end boolean); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.delete_usage_events(partition text, before timestamp with time zone, first_block bigint, blocks integer, OUT deleted bigint, OUT is_end boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.delete_usage_events(partition text, before timestamp with time zone, first_block bigint, blocks integer, OUT deleted bigint, OUT is_end boolean) TO xerotier_system;
+
+
+--
+-- Name: FUNCTION drop_usage_partitions(before timestamp with time zone); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.drop_usage_partitions(before timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.drop_usage_partitions(before timestamp with time zone) TO xerotier_system;
 
 
 --
@@ -2032,6 +2260,14 @@ GRANT ALL ON FUNCTION public.ledger_settle(batch public.settled_request[], proce
 
 
 --
+-- Name: FUNCTION restart_usage_rollups(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.restart_usage_rollups() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.restart_usage_rollups() TO xerotier_system;
+
+
+--
 -- Name: TABLE api_keys; Type: ACL; Schema: public; Owner: -
 --
 
@@ -2044,6 +2280,14 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.api_keys TO xerotier_system;
 --
 
 GRANT SELECT ON TABLE public.audit_heads TO xerotier_system;
+
+
+--
+-- Name: TABLE daily_usage_rollups; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.daily_usage_rollups TO xerotier_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.daily_usage_rollups TO xerotier_system;
 
 
 --
@@ -2181,6 +2425,14 @@ GRANT SELECT,INSERT ON TABLE public.usage_events TO xerotier_system;
 --
 
 GRANT SELECT ON TABLE public.usage_events_default TO xerotier_system;
+
+
+--
+-- Name: TABLE usage_progress; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.usage_progress TO xerotier_tenant;
+GRANT SELECT,UPDATE ON TABLE public.usage_progress TO xerotier_system;
 
 
 --

@@ -82,6 +82,7 @@ def bring_up(settings: Settings) -> None:
     migrate(settings, server, encryption_key)
     check_configuration(settings, wanted)
     ensure(supervisor, "sweeper", changed)
+    ensure(supervisor, "billing", changed)
     ensure_gateways(supervisor, settings, changed)
     ensure_nginx(supervisor, settings, changed, web)
     wait_for("nginx", lambda: listens(settings.https_port) and listens(settings.http_port), settings.logs / "nginx.log")
@@ -171,7 +172,7 @@ def down(directory: pathlib.Path, remove: bool) -> None:
             # From the client inwards, so that nothing is asked of what is already gone; Postgres last, when all rows are in.
             stop_all(supervisor, ["nginx"])
             stop_gateways(supervisor)
-            stop_all(supervisor, ["sweeper", "engine", "redis", "postgres"])
+            stop_all(supervisor, ["sweeper", "billing", "engine", "redis", "postgres"])
             supervisor.shutdown()
             records = processes.read(directory / "pids" / "supervisord")
             with contextlib.suppress(Problem):

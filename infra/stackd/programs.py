@@ -99,6 +99,11 @@ def sweeper(settings: Settings, shared: dict[str, str]) -> dict:
     return program([str(binary)], shared, files=[binary])
 
 
+def billing(settings: Settings, shared: dict[str, str]) -> dict:
+    binary = settings.binaries / "billing"
+    return program([str(binary), "work"], shared, files=[binary])
+
+
 def web(settings: Settings) -> dict:
     # QUIT lets nginx finish what it is answering; so do the workers of a killed master, beside the new ones.
     return program(nginx.command(settings), stop="QUIT", leftovers="finish", remove=[nginx.http1_socket(settings), nginx.http2_socket(settings)])
@@ -106,7 +111,13 @@ def web(settings: Settings) -> dict:
 
 def everything(settings: Settings, server: Postgres, encryption_key: str) -> dict[str, dict]:
     shared = configuration(settings, server, encryption_key)
-    found = {"postgres": postgres(server), "redis": redis(settings), "nginx": web(settings), "sweeper": sweeper(settings, shared)}
+    found = {
+        "postgres": postgres(server),
+        "redis": redis(settings),
+        "nginx": web(settings),
+        "sweeper": sweeper(settings, shared),
+        "billing": billing(settings, shared),
+    }
     if settings.engine == "default":
         found["engine"] = engine(settings)
     for group in GROUPS:

@@ -77,7 +77,10 @@ def render(settings: Settings) -> str:
     user = "user=root\n" if os.geteuid() == 0 else ""
     text = HEAD.format(directory=settings.directory, logs=settings.logs, sockets=settings.sockets, open_files=settings.open_files, user=user)
     # nginx gives streams ten seconds to end before `down` cuts them.
-    for name, signal, patience in [("postgres", "INT", 60), ("redis", "TERM", 30), ("engine", "TERM", 10), ("nginx", "QUIT", 10), ("sweeper", "TERM", 30)]:
+    programs = [
+        ("postgres", "INT", 60), ("redis", "TERM", 30), ("engine", "TERM", 10), ("nginx", "QUIT", 10), ("sweeper", "TERM", 30), ("billing", "TERM", 30),
+    ]
+    for name, signal, patience in programs:
         text += PROGRAM.format(kind="program", name=name, process=name, extra="", signal=signal, patience=patience, **common)
     for group in GROUPS:
         extra = SOCKET.format(socket=settings.gateway_socket(group), name=group, processes=settings.processes(group))

@@ -1,0 +1,85 @@
+import ArgumentParser
+import Billing
+import Configuration
+import Dispatch
+import Foundation
+import Logging
+import Tenancy
+import Threads
+
+/// The worker: does what is due, again and again. It may run several times over; who comes second leaves it to the first.
+struct Work: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Keeps usage rolled up by day, and does the nightly work; runs until SIGTERM.",
+        discussion: "Reads database.url, time.scale and rollup.seconds, as the gateway does.")
+
+    func run() throws {
+        let configuration = try Configuration.load()
+        var logger = Logger(label: "billing") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
+        // Before any other thread is started: all of them must leave these signals to the one that waits for them.
+        let signals = Signals.block([SIGTERM, SIGINT])
+        let stop = DispatchSemaphore(value: 0)
+        startThread("signals") {
+            _ = signals.wait()
+            stop.signal()
+        }
+        try withDatabase { database in
+            var chores = chores(database, configuration, logger)
+            logger.notice("working", metadata: ["chores": "\(chores.map(\.name).joined(separator: ", "))"])
+            repeat {
+                for index in chores.indices where chores[index].due <= .now {
+                    // A database that is away comes back; the work waits for it.
+                    do { try chores[index].run() } catch {
+                        logger.error("failed", metadata: ["chore": "\(chores[index].name)", "error": "\(error)"])
+                    }
+                    chores[index].due = .now + chores[index].pause
+                }
+            } while stop.wait(timeout: .now() + Self.wait(for: chores)) == .timedOut
+            logger.notice("ended")
+        }
+    }
+
+    /// Something that is done every so often, each after the other.
+    private struct Chore {
+        var name: String
+        var pause: Duration
+        var due = ContinuousClock.now
+        var run: () throws -> Void
+    }
+
+    /// Seconds until the next is due.
+    private static func wait(for chores: [Chore]) -> Double {
+        let next = chores.map(\.due).min() ?? .now
+        return max(0, (next - .now) / .seconds(1))
+    }
+
+    private func chores(_ database: SystemDatabase, _ configuration: Configuration, _ logger: Logger) -> [Chore] {
+        let rollups = UsageRollups(database: database)
+        let pause = Duration.seconds(configuration.rollupSeconds ?? 300 * configuration.timeScale)
+        return [
+            Chore(name: "rollups", pause: pause) {
+                if let added = try rollups.add(), added.rollups > 0 {
+                    logger.info("usage rolled up", metadata: ["rollups": "\(added.rollups)", "watermark": "\(added.watermark)"])
+                }
+            },
+            Chore(name: "night", pause: pause) { try Self.night(UsageNight(rollups: rollups), logger) },
+        ]
+    }
+
+    private static func night(_ night: UsageNight, _ logger: Logger) throws {
+        let now = Int(Date().timeIntervalSince1970)
+        guard try night.isDue(now: now), let report = try night.run(now: now) else { return }
+        for difference in report.differences { logger.warning("a rollup was wrong and is replaced", metadata: ["what": "\(difference)"]) }
+        for mismatch in report.reconciliation.mismatches {
+            logger.error("usage and ledger differ", metadata: ["what": "\(mismatch)"])
+        }
+        logger.notice(
+            "the night's work is done",
+            metadata: [
+                "replaced": "\(report.differences.count)", "compared": "\(report.reconciliation.compared)",
+                "mismatches": "\(report.reconciliation.mismatches.count)", "dropped": "\(report.droppedPartitions.joined(separator: " "))",
+                "deleted": "\(report.deletedRows)",
+            ])
+    }
+}
