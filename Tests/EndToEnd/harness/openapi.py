@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import threading
 from functools import cache
 
 import yaml
@@ -48,6 +49,10 @@ def load() -> dict:
     return document
 
 
+# Many threads check their first answers at the same moment; each of them would read the whole description.
+loading = threading.Lock()
+
+
 @cache
 def validator(schema: str) -> Draft202012Validator:
     resource = Resource.from_contents(load(), default_specification=DRAFT202012)
@@ -57,5 +62,7 @@ def validator(schema: str) -> Draft202012Validator:
 
 def check(schema: str, value):
     """Fails with every difference between the value and OpenAI's schema of this name."""
-    errors = [f"{'/'.join(map(str, error.absolute_path)) or '(top)'}: {error.message[:300]}" for error in validator(schema).iter_errors(value)]
+    with loading:
+        found = validator(schema)
+    errors = [f"{'/'.join(map(str, error.absolute_path)) or '(top)'}: {error.message[:300]}" for error in found.iter_errors(value)]
     assert not errors, f"not a {schema}: {'; '.join(errors)} in {str(value)[:1000]}"
