@@ -65,6 +65,19 @@ struct AuditTests {
             UPDATE audit_log a SET hash = sha256(prev_hash || convert_to(audit_canonical(a), 'UTF8')) WHERE seq = 5
             """, "missing", 6
         ),
+        // Altered and hashed anew, in the middle and at the end: what follows still names the hash of before.
+        (
+            """
+            UPDATE audit_log SET action = 'key.revoke' WHERE seq = 3;
+            UPDATE audit_log a SET hash = sha256(prev_hash || convert_to(audit_canonical(a), 'UTF8')) WHERE seq = 3
+            """, "unlinked", 4
+        ),
+        (
+            """
+            UPDATE audit_log SET action = 'key.revoke' WHERE seq = 6;
+            UPDATE audit_log a SET hash = sha256(prev_hash || convert_to(audit_canonical(a), 'UTF8')) WHERE seq = 6
+            """, "unlinked", 7
+        ),
         ("DELETE FROM audit_heads", "unlinked", 1),
     ])
     func tamperingIsFound(statement: String, problem: String, place: Int) async throws {
