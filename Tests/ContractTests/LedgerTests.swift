@@ -64,11 +64,18 @@ struct LedgerTests {
             return event
         }
 
-        func committer() throws -> Committer {
+        /// - Parameter proxy: what stands between it and the server.
+        func committer(through proxy: CuttingProxy? = nil) throws -> Committer {
             let journal = "/tmp/xj\(UInt32.random(in: 0...UInt32.max))"
             AtExit.add { try? FileManager.default.removeItem(atPath: journal) }
+            var options = ConnectionOptions()
+            options.silenceMilliseconds = 500
+            let database = try proxy.map {
+                SystemDatabase(
+                    url: try PostgresServer.conninfo(database: owner.name, directory: $0.directory), size: 1, options: options)
+            }
             return try Committer(
-                database: owner.system(), journalDirectory: journal, process: "test-0", statements: UsageEvent.statements, logger: quiet)
+                database: database ?? owner.system(), journalDirectory: journal, process: "test-0", statements: UsageEvent.statements, logger: quiet)
         }
 
         /// Commits rows as one batch, as the committer's own thread would.
@@ -284,6 +291,51 @@ struct LedgerTests {
         }
     }
 
+    /// Seen to fail, with amounts that are booked again, when a settlement's key is another one each time and `is_replay` leaves nothing out.
+    @Test func settlementsThroughCutsAndOutagesAreEachBookedOnce() async throws {
+        try await onThread {
+            let bench = try Bench(cash: 10_000_000)
+            let (lease, _) = try bench.hold(5_000_000, key: "a")
+            let proxy = try CuttingProxy(target: PostgresServer.socketPath())
+            defer { proxy.close() }
+            let committer = try bench.committer(through: proxy)
+            let acknowledged = Monitor<[String]>([])
+            let isOver = Monitor(false)
+            startThread("breaker") {
+                for round in 0..<8 {
+                    usleep(150_000)
+                    // Cut after the server has done it, so that nobody knows, and before it has seen it.
+                    proxy.set(round % 2 == 0 ? .swallowReplies : .refuse)
+                    usleep(30_000)
+                    proxy.cut()
+                    usleep(100_000)
+                    proxy.set(.forward)
+                }
+                isOver.change { $0 = true }
+            }
+            onThreads(8) { thread in
+                var number = 0
+                while !isOver.withLock({ $0 }) {
+                    let event = bench.event(thread * 10_000 + number, cost: 10)
+                    do {
+                        try committer.commit(Commit(rows: [event.commitRow(hold: lease, held: 10)]))
+                        acknowledged.withLock { $0.append(event.requestID) }
+                    } catch { Issue.record(error) }
+                    number += 1
+                    usleep(1_000)
+                }
+            }
+            let count = acknowledged.withLock { $0.count }
+            #expect(eventually { committer.metrics.journaled > 0 && committer.metrics.replayed >= committer.metrics.journaled })
+            committer.shutdown()
+            let rows = try bench.owner.connect().query("SELECT request_id FROM usage_events ORDER BY request_id")
+            #expect(try rows.map { try $0.get("request_id", as: String.self) } == acknowledged.withLock { $0.sorted() })
+            #expect(try bench.balances() == ["cash": 5_000_000, "promo": 0, "held": 5_000_000 - 10 * Int64(count)])
+            #expect(try bench.platform("revenue") == 10 * Int64(count))
+            #expect(try bench.ledger.verify().violations == [])
+        }
+    }
+
     @Test func expiredHoldsGoBackAndRenewedOnesLiveOn() async throws {
         try await onThread {
             let bench = try Bench(cash: 100, promo: 50)
@@ -307,6 +359,34 @@ struct LedgerTests {
             try bench.settle([bench.event(2, cost: 25).commitRow(hold: gone, held: 25)])
             #expect(try bench.balances() == ["cash": 35, "promo": 20, "held": 40])
             #expect(try bench.sumOfAll() == 0)
+        }
+    }
+
+    /// Seen to fail when what is due is not looked at again under the locks.
+    @Test func aHoldThatIsRenewedWhileTheSweeperWaitsLivesOn() async throws {
+        try await onThread {
+            let bench = try Bench(cash: 100)
+            let (hold, _) = try bench.hold(70, key: "a")
+            let owner = try bench.owner.connect()
+            try owner.execute("UPDATE ledger_holds SET expires_at = now() - interval '1 second'")
+            let locker = try bench.owner.connect()
+            try locker.execute("BEGIN; SELECT FROM ledger_accounts FOR UPDATE")
+            let ended = Monitor<Int?>(nil)
+            startThread("sweeper") {
+                do {
+                    let count = try bench.ledger.expireHolds(most: 100)
+                    ended.change { $0 = count }
+                } catch { Issue.record(error) }
+            }
+            #expect(
+                try eventually {
+                    try !owner.query("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+                        .isEmpty
+                })
+            #expect(try bench.ledger.renew([hold]) == [])
+            try locker.execute("ROLLBACK")
+            #expect(eventually { ended.withLock { $0 } == 0 })
+            #expect(try bench.balances()["held"] == 70)
         }
     }
 
@@ -354,6 +434,10 @@ struct LedgerTests {
             #expect(post(-10, 91, 10, 10) == "ledger_entries_running")
             #expect(post(-101, -1, 101, 101) == "ledger_accounts_not_below")
             #expect(post(-10, 90, 10, 10) == nil)
+            #expect(
+                Self.constraint {
+                    try owner.query("INSERT INTO ledger_transactions (id, idempotency_key, kind) VALUES ('le_z', 'topup:0', 'topup')")
+                } == "ledger_transactions_idempotency_key_key")
             let (hold, _) = try bench.hold(20, key: "a")
             #expect(
                 Self.constraint { try owner.query("UPDATE ledger_holds SET settled_nano = 21 WHERE id = \(hold)") } == "ledger_holds_parts")
@@ -388,7 +472,7 @@ struct LedgerTests {
                         for table in ["ledger_entries", "ledger_transactions", "ledger_accounts"] {
                             try owner.query(SQL("ALTER TABLE \(table) DISABLE TRIGGER USER", values: []))
                         }
-                        try owner.query(SQL(statement, values: []))
+                        try owner.execute(statement)
                         invariants = try LedgerInvariant.all.flatMap { invariant in
                             try owner.query(invariant.query).map { _ in invariant.number }
                         }
@@ -401,7 +485,19 @@ struct LedgerTests {
             #expect(
                 try found("DELETE FROM ledger_entries WHERE tx_id = (SELECT id FROM ledger_transactions WHERE kind = 'grant')") == [1, 2])
             #expect(try found("UPDATE ledger_accounts SET balance_nano = balance_nano + 1 WHERE kind = 'cash'") == [2, 6])
+            #expect(
+                try found(
+                    """
+                    ALTER TABLE ledger_accounts DROP CONSTRAINT ledger_accounts_not_below;
+                    UPDATE ledger_accounts SET allow_negative_to_nano = -balance_nano - 1 WHERE kind = 'cash'
+                    """) == [3])
             #expect(try found("UPDATE ledger_holds SET settled_nano = settled_nano + 1") == [4])
+            #expect(
+                try found(
+                    """
+                    ALTER TABLE ledger_transactions DROP CONSTRAINT ledger_transactions_idempotency_key_key;
+                    UPDATE ledger_transactions SET idempotency_key = 'topup:0' WHERE idempotency_key = 'grant:0'
+                    """) == [5])
             #expect(try found("DELETE FROM ledger_transactions WHERE idempotency_key = 'settle:req_000000000000000000000001'") == [1, 7])
             #expect(try found("DELETE FROM usage_events WHERE id = 'req_000000000000000000000002'") == [7])
             #expect(try found("UPDATE usage_events SET cost_nano = 11 WHERE id = 'req_000000000000000000000002'") == [7])
