@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from harness.calls import expect_error
-from harness.together import eventually
+from harness.together import eventually, together
 
 STREAM = {"tokens": ["abc "], "repeat": 60, "delay_ms": 100, "obey_max_tokens": False}
 
@@ -33,7 +33,7 @@ def counted(usage, streams):
 
 @pytest.mark.short
 @pytest.mark.limit(300)
-def test_streams_finish_during_an_outage_and_their_rows_follow_once(victim, processes, usage, postgres):
+def test_streams_finish_during_an_outage_and_their_rows_follow_once(victim, processes, usage, ledger, postgres):
     with ThreadPoolExecutor(8) as pool:
         running = [pool.submit(victim.stream, script=STREAM) for _ in range(8)]
         time.sleep(2)
@@ -44,7 +44,9 @@ def test_streams_finish_during_an_outage_and_their_rows_follow_once(victim, proc
         assert stream.text() == "abc " * 60
     processes.start(postgres)
     eventually(lambda: rows_of(usage, streams) == [1] * 8, seconds=60, every=0.5)
-    assert {usage.one(stream.request_id)["output_tokens"] for stream in streams} == {60}
+    rows = [usage.one(stream.request_id) for stream in streams]
+    assert {row["output_tokens"] for row in rows} == {60}
+    ledger.check(victim.project.id, rows)
 
 
 @pytest.mark.short
@@ -63,6 +65,44 @@ def test_new_requests_are_503_with_a_time_to_come_back(victim, processes, usage,
     assert victim.caller.client.get("/healthz").status_code == 200
     processes.start(postgres)
     processes.wait_until_back()
+
+
+@pytest.fixture
+def primed(victim, usage) -> list:
+    """The rows of chats with which each gateway has made its connections."""
+    answers = together(40, lambda number: victim.chat("hi") if number % 2 else victim.caller.get("/v1/models"))
+    assert {answer.status_code for answer in answers} == {200}
+    return usage.of_project(victim.project.id)
+
+
+@pytest.fixture
+def no_commits(usage, processes):
+    """The gateways keep the connections that they have, but the committers lose theirs and get no new ones."""
+    with psycopg.connect(usage.database_url, autocommit=True) as connection:
+        name = connection.execute("SELECT current_database()").fetchone()[0]
+        connection.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 0')
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND (query = 'SELECT 1' OR query LIKE '%ledger_settle%')"
+        )
+        yield
+        connection.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT -1')
+    processes.wait_until_back()
+
+
+@pytest.mark.short
+@pytest.mark.limit(180)
+def test_what_cannot_be_booked_is_not_begun(victim, engine, usage, primed, no_commits):
+    """Keys and endpoints can be read, so it is the committer alone that admits nothing."""
+    time.sleep(1)
+    before = engine.sequence
+    for streamed in (False, True) * 5:
+        assert victim.caller.get("/v1/models").status_code == 200
+        answer = victim.chat("hi", stream=streamed)
+        expect_error(answer, 503, "service_unavailable")
+        assert 1 <= int(answer.headers["retry-after"]) <= 30
+    assert engine.records(since=before) == []
+    assert usage.of_project(victim.project.id) == primed
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """Load that writes down what became of every request, and the set-checker that compares it with the usage rows."""
 
 import json
+import random
 import secrets
 import threading
 import time
@@ -23,6 +24,7 @@ class Outcome:
     request_id: str | None
     status: int | None
     detail: str = ""
+    reported: tuple | None = None  # tokens of the prompt and of the output, as the engine says
 
 
 class Load:
@@ -30,7 +32,7 @@ class Load:
 
     def __init__(self, tenant, threads: int = 12, tokens: int = 8, delay_ms: float = 15, only_streams: bool = False):
         self.tenant = tenant
-        self.tokens = tokens
+        self.tokens = tokens  # at least; each request has a number of its own
         self.delay_ms = delay_ms
         self.only_streams = only_streams
         self.outcomes: list = []
@@ -75,8 +77,9 @@ class Load:
 
     def one(self, client: httpx.Client, streamed: bool) -> Outcome:
         marker = secrets.token_hex(6)
-        said = [f"{marker} "] + [f"t{number} " for number in range(self.tokens - 1)]
-        body = self.tenant.body(script(tokens=said, delay_ms=self.delay_ms, usage={"prompt_tokens": 10, "completion_tokens": self.tokens, "total_tokens": 10 + self.tokens}), stream=streamed)
+        prompt, tokens = random.randint(10, 99), self.tokens + random.randint(0, 4)
+        said = [f"{marker} "] + [f"t{number} " for number in range(tokens - 1)]
+        body = self.tenant.body(script(tokens=said, delay_ms=self.delay_ms, usage={"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens}), stream=streamed)
         headers = {**self.tenant.caller.headers(None, "own"), "Content-Type": "application/json"}
         request_id, status = None, None
         try:
@@ -89,7 +92,9 @@ class Load:
             assert status in MAY_FAIL_WITH, f"{status}: {raw[:300]!r}"
             check_answer(answer)
             return Outcome("refused", request_id, status, answer.json()["error"]["code"])
-        return self.judge(answer, raw, request_id, "".join(said), streamed)
+        outcome = self.judge(answer, raw, request_id, "".join(said), streamed)
+        outcome.reported = (prompt, tokens)
+        return outcome
 
     @staticmethod
     def judge(answer, raw: bytes, request_id: str, expected: str, streamed: bool) -> Outcome:
@@ -113,8 +118,8 @@ class Load:
         for outcome in self.outcomes:
             if outcome.kind == "answered":
                 row = rows[outcome.request_id]
-                assert (row["input_tokens"], row["output_tokens"]) == (10, self.tokens), outcome
-                assert row["cost_nano"] == (10 + self.tokens) * DEMO_TOKEN, outcome
+                assert (row["input_tokens"], row["output_tokens"]) == outcome.reported, outcome
+                assert row["cost_nano"] == sum(outcome.reported) * DEMO_TOKEN, outcome
 
     def check_rows(self, usage: UsageRows):
         """Every answered request has exactly one row; rows without an answer are at most those in flight at kills."""
