@@ -7,7 +7,7 @@ import pytest
 from harness.load import Load
 
 
-def kill_under_load(victim, processes, usage, names, pause=1.0, threads=12):
+def kill_under_load(victim, processes, usage, ledger, names, pause=1.0, threads=12):
     with Load(victim, threads=threads) as load:
         time.sleep(pause)
         for name in names:
@@ -18,21 +18,23 @@ def kill_under_load(victim, processes, usage, names, pause=1.0, threads=12):
     assert load.count("answered") > 50
     time.sleep(2)  # journals of an outage are replayed
     load.check_rows(usage)
+    load.check_tokens(usage)
+    ledger.check(victim.project.id, usage.of_project(victim.project.id))
     return load
 
 
 @pytest.mark.short
 @pytest.mark.limit(300)
 @pytest.mark.parametrize("name", ["gateway-0", "redis", "postgres", "nginx"])
-def test_a_killed_process_comes_back_and_no_row_is_lost_or_doubled(victim, processes, usage, name):
-    kill_under_load(victim, processes, usage, [name])
+def test_a_killed_process_comes_back_and_no_row_is_lost_or_doubled(victim, processes, usage, ledger, name):
+    kill_under_load(victim, processes, usage, ledger, [name])
 
 
 @pytest.mark.long
 @pytest.mark.limit(1800)
-def test_every_process_may_be_killed_in_turn_and_again(victim, processes, usage):
+def test_every_process_may_be_killed_in_turn_and_again(victim, processes, usage, ledger):
     names = [name for name in processes.programs if name != "engine"]
-    kill_under_load(victim, processes, usage, names * 3, threads=24)
+    kill_under_load(victim, processes, usage, ledger, names * 3, threads=24)
 
 
 @pytest.mark.long
