@@ -5,6 +5,7 @@ import time
 import pytest
 
 from harness.load import Load
+from harness.together import eventually
 
 
 def kill_under_load(victim, processes, usage, ledger, names, pause=1.0, threads=12):
@@ -15,7 +16,7 @@ def kill_under_load(victim, processes, usage, ledger, names, pause=1.0, threads=
             processes.kill(name)
             processes.wait_until_back()
             time.sleep(pause)
-    assert load.count("answered") > 50
+        eventually(lambda: load.count("answered") > 50, seconds=60)
     time.sleep(2)  # journals of an outage are replayed
     load.check_rows(usage)
     load.check_tokens(usage)

@@ -224,8 +224,10 @@ def kill_under_load(victim, processes, usage, ledger, requests: int, threads: in
     with Load(victim, threads=threads, tokens=8, delay_ms=4) as load:
         while len(load.outcomes) < requests:
             time.sleep(chance.uniform(*pause))
-            load.note_kill()
-            processes.kill(chance.choice(gateways))
+            # One that was just killed may not have come back yet.
+            if running := [name for name in gateways if name in processes.programs]:
+                load.note_kill()
+                processes.kill(chance.choice(running))
     processes.wait_until_back()
     load.check_rows(usage)
     load.check_tokens(usage)
