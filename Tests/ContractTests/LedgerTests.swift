@@ -75,7 +75,8 @@ struct LedgerTests {
                     url: try PostgresServer.conninfo(database: owner.name, directory: $0.directory), size: 1, options: options)
             }
             return try Committer(
-                database: database ?? owner.system(), journalDirectory: journal, process: "test-0", statements: UsageEvent.statements, logger: quiet)
+                database: database ?? owner.system(), journalDirectory: journal, process: "test-0", statements: UsageEvent.statements,
+                logger: quiet)
         }
 
         /// Commits rows as one batch, as the committer's own thread would.
