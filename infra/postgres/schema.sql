@@ -767,9 +767,10 @@ $$;
 --
 
 CREATE FUNCTION public.usage_bucket(milliseconds integer) RETURNS integer
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-    SELECT least(255, floor(ln(greatest(milliseconds, 0)::double precision + 1) / ln(1.1::double precision))::integer)
+    SELECT CASE WHEN milliseconds IS NOT NULL
+        THEN least(255, floor(ln(greatest(milliseconds, 0)::double precision + 1) / ln(1.1::double precision))::integer) END
 $$;
 
 
