@@ -49,6 +49,8 @@ let package = Package(
             name: "Jobs",
             dependencies: ["OpenAI", "Postgres", "Tenancy", "JSON", "Threads", .product(name: "Logging", package: "swift-log")]),
 
+        .target(name: "Mail", dependencies: ["CCurl", "OpenAI", "Postgres", "Tenancy"]),
+
         // Layer 3: features; each may import those above it in this list.
         .target(name: "Accounts", dependencies: ["Server", "Tenancy", "Crypto"]),
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON"]),

@@ -48,5 +48,12 @@ static inline curl_off_t curl_shim_received_bytes(CURL *handle) {
     return bytes;
 }
 
+// The last answer of the server: a status of HTTP, or a reply code of SMTP.
+static inline long curl_shim_response_code(CURL *handle) {
+    long code = 0;
+    curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &code);
+    return code;
+}
+
 typedef CURLcode (*curl_shim_tls_function)(CURL *handle, void *tls, void *context);
 static inline CURLcode curl_shim_set_tls_function(CURL *handle, curl_shim_tls_function value) { return curl_easy_setopt(handle, CURLOPT_SSL_CTX_FUNCTION, value); }

@@ -39,6 +39,7 @@ public struct Configuration: Sendable, Equatable {
     /// Who writes the headers that browsers ask for: nginx (`proxy`), or the gateway where there is none (`self`).
     public var corsMode = "proxy"
     public var billing = Billing()
+    public var mail = Mail()
     public var timeScale = 1.0
     /// How often the sweeper looks, in seconds; nil = each minute, scaled.
     public var sweepSeconds: Double?
@@ -73,6 +74,22 @@ public struct Configuration: Sendable, Equatable {
         public var stripeSecretKey = ""
         /// What signs callbacks; two while they are rotated. None = callbacks are not taken. Secret.
         public var stripeWebhookSecrets: [String] = []
+    }
+
+    public struct Mail: Sendable, Equatable {
+        /// `spool` or `smtp`.
+        public var driver = "spool"
+        /// Where the spool is; empty = `mail` in the state directory.
+        public var spool = ""
+        /// The sender's address.
+        public var from = "xerotier@localhost"
+        /// `smtp://host:587` or `smtps://host:465`.
+        public var url = ""
+        public var user = ""
+        /// Secret.
+        public var password = ""
+        /// `required`, or `off` for a server on the same machine.
+        public var tls = "required"
     }
 
     /// Reads the file named in the environment, if any, and the environment.

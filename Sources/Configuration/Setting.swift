@@ -45,6 +45,13 @@ struct Setting: Sendable {
         string("billing.stripe_url", \.billing.stripeURL),
         string("billing.stripe_secret_key", \.billing.stripeSecretKey, isSecret: true),
         list("billing.stripe_webhook_secrets", \.billing.stripeWebhookSecrets, of: "a secret", isSecret: true) { $0.isEmpty ? nil : $0 },
+        choice("mail.driver", \.mail.driver, ["spool", "smtp"]),
+        path("mail.spool", \.mail.spool),
+        string("mail.from", \.mail.from),
+        string("mail.url", \.mail.url),
+        string("mail.user", \.mail.user),
+        string("mail.password", \.mail.password, isSecret: true),
+        choice("mail.tls", \.mail.tls, ["required", "off"]),
         Setting(
             key: "trusted.proxies", isSecret: false,
             apply: { text, configuration in
