@@ -53,7 +53,7 @@ let package = Package(
 
         // Layer 3: features; each may import those above it in this list.
         .target(name: "Accounts", dependencies: ["Server", "Tenancy", "Crypto"]),
-        .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON"]),
+        .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient"]),
         .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient"]),
 
@@ -74,7 +74,7 @@ let package = Package(
         .executableTarget(
             name: "billing",
             dependencies: [
-                "Configuration", "HTTPClient", "Tenancy", "Accounts", "Billing", "Threads",
+                "Configuration", "HTTPClient", "Tenancy", "Accounts", "Billing", "Mail", "Threads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/billing"),
@@ -108,7 +108,7 @@ let package = Package(
             name: "ContractTests",
             dependencies: [
                 "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Server", "Accounts", "Billing", "Catalog",
-                "Inference", "Threads",
+                "Inference", "Mail", "Threads",
             ]),
     ],
     swiftLanguageModes: [.v6],

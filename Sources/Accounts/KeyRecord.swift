@@ -19,7 +19,7 @@ extension SystemConnection {
         let rows = try query(
             """
             SELECT k.id, k.project_id, p.slug, k.scopes, k.endpoint, k.created_by, k.ip_filter, k.quota, k.key_hash,
-                k.previous_key_hash,
+                k.previous_key_hash, p.budget_generation,
                 k.is_active AND p.status = 'active' AS is_active,
                 COALESCE(k.expires_at <= now(), false) AS is_expired,
                 COALESCE(k.grace_expires_at <= now(), true) AS is_past_grace
@@ -63,6 +63,7 @@ extension Row {
         Principal(
             projectID: try get("project_id"), projectSlug: try get("slug"), keyID: try get("id"), userID: try optional("created_by"),
             scopes: Set(try texts("scopes").compactMap(Scope.init(rawValue:))), endpointPin: try optional("endpoint"),
-            restrictions: KeyRestrictions(ipFilter: try json("ip_filter", as: IPFilterRules.self)?.filter, quota: try json("quota")))
+            restrictions: KeyRestrictions(ipFilter: try json("ip_filter", as: IPFilterRules.self)?.filter, quota: try json("quota")),
+            budgetGeneration: try get("budget_generation"))
     }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import OpenAI
 import Postgres
@@ -13,6 +14,8 @@ public final class Credit: Sendable {
         var accounts: [ID<Project>: CreditAccount] = [:]
         /// Holds of single requests that run, and when their last renewal began.
         var own: [ID<CreditHold>: ContinuousClock.Instant] = [:]
+        /// The scoped caps of projects that have or had budgets.
+        var caps: [ID<Project>: ScopedCaps] = [:]
         /// Projects whose leases need care before the next round.
         var rung: Set<ID<Project>> = []
         var isStopping = false
@@ -47,37 +50,37 @@ public final class Credit: Sendable {
 
     /// Takes what a request asks for, or less, but not less than the least.
     ///
-    /// - Returns: nil when the project cannot pay the least.
-    /// - Throws: `APIError` 503 when the ledger had to be asked and did not answer.
-    public func take(want: Int64, least: Int64, of project: ID<Project>, for requestID: String) throws -> RequestCredit? {
-        let ask = CreditAsk(want: want, least: least)
+    /// - Throws: `CreditRefusal` when the project cannot pay the least; `APIError` 503 when the ledger had to be asked and did not answer.
+    public func take(want: Int64, least: Int64, by payer: CreditPayer, for requestID: String) throws -> RequestCredit {
+        let (ask, project) = (CreditAsk(want: want, least: least), payer.project)
+        if payer.budgetGeneration > 0, try isUnderScopedCap(payer) { return try takeAlone(ask, payer, requestID) }
         var tried = CreditAccount.Tried()
         var step = decide(project, ask, tried)
         while true {
             switch step {
             case .taken(let hold, let amount):
-                return RequestCredit(self, project, requestID, hold: hold, isLease: true, held: amount)
+                return RequestCredit(self, payer, requestID, hold: hold, isLease: true, held: amount, limit: limit(of: project))
             case .refused:
-                metrics.count("credit_refusals_total")
-                return nil
+                throw refusal(limit(of: project))
             case .wait(let ended, let failures):
                 step = try wait(project, ask, tried, endedCalls: ended, failures: failures)
             case .call(let call) where call.target == .own:
                 tried.own = true
                 let began = ContinuousClock.now
-                let grant = try make(call, of: project, for: requestID)
+                let grant = try make(call, of: payer, for: requestID)
                 state.change { state in
                     state.accounts[project, default: .init()].answered(call, grant, began: began, now: .now, rules: rules)
                     if grant.granted > 0 { state.own[call.hold] = began }
                 }
                 if grant.granted > 0 {
-                    return RequestCredit(self, project, requestID, hold: call.hold, isLease: false, held: grant.granted)
+                    return RequestCredit(
+                        self, payer, requestID, hold: call.hold, isLease: false, held: grant.granted, limit: grant.limit)
                 }
                 step = decide(project, ask, tried)
             case .call(let call):
                 tried.lease = true
                 let began = ContinuousClock.now
-                let grant = try make(call, of: project, for: requestID)
+                let grant = try make(call, of: payer, for: requestID)
                 // Under one lock, so that nobody else takes what this call was made for.
                 step = state.change { state in
                     state.accounts[project, default: .init()].answered(call, grant, began: began, now: .now, rules: rules)
@@ -98,7 +101,8 @@ public final class Credit: Sendable {
             // The lease has ended meanwhile, and with it what was taken of it: all is held anew.
             let all = CreditAsk(want: request.held + ask.want, least: request.held + ask.least)
             let call = CreditCall(hold: .random(), target: .growth, ask: all)
-            let grant = try self.call(call, .request(request.requestID), of: request.project)
+            let grant = try self.call(call, request.kind, of: request.project)
+            request.limit = grant.limit
             guard grant.granted > 0 else { return 0 }
             let before = request.held
             state.withLock { state in
@@ -109,14 +113,18 @@ public final class Credit: Sendable {
             return grant.granted - before
         }
         let call = CreditCall(hold: request.hold, target: .growth, ask: ask)
-        var amount = try self.call(call, .request(request.requestID), of: request.project).granted
-        if amount == 0, let lease = state.withLock({ $0.accounts[request.project]?.giveUpLease() }) {
-            // The last of the project's money may lie here, in a lease that nobody uses.
-            release(lease)
-            amount = try self.call(call, .request(request.requestID), of: request.project).granted
-        }
-        request.add(amount)
-        return amount
+        let grant = try askTwice(call, request.kind, of: request.project)
+        request.limit = grant.limit
+        request.add(grant.granted)
+        return grant.granted
+    }
+
+    /// Asks the ledger for one request alone. What it lacks may lie here, in a lease that nobody uses.
+    private func askTwice(_ call: CreditCall, _ kind: CreditHoldKind, of project: ID<Project>) throws -> CreditGrant {
+        let grant = try self.call(call, kind, of: project)
+        guard grant.granted == 0, let lease = state.withLock({ $0.accounts[project]?.giveUpLease() }) else { return grant }
+        release(lease)
+        return try self.call(call, kind, of: project)
     }
 
     /// nil when the lease has ended.
@@ -125,13 +133,14 @@ public final class Credit: Sendable {
         var step = state.withLock { $0.accounts[project, default: .init()].grow(id, ask, hasTried: false, now: .now) }
         if case .call(let call) = step {
             let began = ContinuousClock.now
-            let grant = try make(call, of: project, for: request.requestID)
+            let grant = try make(call, of: request.payer, for: request.requestID)
             if grant.granted == 0, grant.available >= call.ask.least { return nil }
             step = state.change { state in
                 state.accounts[project, default: .init()].answered(call, grant, began: began, now: .now, rules: rules)
                 return state.accounts[project, default: .init()].grow(id, ask, hasTried: true, now: .now)
             }
         }
+        request.limit = limit(of: project)
         guard case .taken(_, let amount) = step else { return 0 }
         request.add(amount)
         return amount
@@ -139,13 +148,15 @@ public final class Credit: Sendable {
 
     /// What the project could pay beyond what requests have taken, at most a second old where it is less than `needed`.
     func balance(for request: RequestCredit, needed: Int64) throws -> Int64 {
+        if let rest = request.rest { return rest }
         let project = request.project
         let known = state.withLock { $0.accounts[project]?.balance }
         if let known, !request.isLease || known.amount >= needed || .now - known.at < .seconds(1) { return known.amount }
         // Nothing is moved by this: it tells what is there.
         let call = CreditCall(hold: request.hold, target: .growth, ask: CreditAsk(want: 0, least: 0))
         let began = ContinuousClock.now
-        let grant = try make(call, of: project, for: "")
+        let grant = try make(call, of: request.payer, for: "")
+        request.limit = grant.limit
         return state.withLock { state in
             state.accounts[project, default: .init()].answered(call, grant, began: began, now: .now, rules: rules)
             return state.accounts[project]?.balance?.amount ?? 0
@@ -172,6 +183,52 @@ public final class Credit: Sendable {
             state.own[request.hold] = nil
             state.accounts[request.project]?.lost(request.hold, taken: request.held)
         }
+    }
+
+    private func limit(of project: ID<Project>) -> BudgetLimit? { state.withLock { $0.accounts[project]?.limit } }
+
+    private func refusal(_ limit: BudgetLimit?) -> CreditRefusal {
+        metrics.count("credit_refusals_total")
+        return CreditRefusal(limit, now: time(nil))
+    }
+
+    // MARK: Caps
+
+    /// Whether a hard cap with a scope covers the request. When budgets have changed, this process first gives up what it holds.
+    private func isUnderScopedCap(_ payer: CreditPayer) throws -> Bool {
+        func known(_ state: State) -> Bool? {
+            guard let caps = state.caps[payer.project], caps.generation >= payer.budgetGeneration else { return nil }
+            return caps.cover(payer)
+        }
+        if let isCovered = state.withLock({ known($0) }) { return isCovered }
+        let caps: ScopedCaps
+        do {
+            caps = try source.scopedCaps(of: payer.project)
+        } catch {
+            logger.warning("the budgets were not read", metadata: ["error": "\(error)"])
+            throw APIError.unavailable()
+        }
+        return state.change { state in
+            if state.caps[payer.project].map({ $0.generation < caps.generation }) ?? true {
+                state.caps[payer.project] = caps
+                state.accounts[payer.project]?.capsChanged()
+                state.rung.insert(payer.project)
+            }
+            return known(state) ?? caps.cover(payer)
+        }
+    }
+
+    /// Holds in the ledger, beside the lease: the ledger alone sees what all requests in the scope of a cap hold together.
+    private func takeAlone(_ ask: CreditAsk, _ payer: CreditPayer, _ requestID: String) throws -> RequestCredit {
+        let call = CreditCall(hold: .random(), target: .own, ask: ask)
+        let kind = CreditHoldKind.request(requestID, endpoint: payer.endpoint, key: payer.key)
+        let began = ContinuousClock.now
+        let grant = try askTwice(call, kind, of: payer.project)
+        guard grant.granted > 0 else { throw refusal(grant.limit) }
+        state.withLock { $0.own[call.hold] = began }
+        let request = RequestCredit(self, payer, requestID, hold: call.hold, isLease: false, held: grant.granted, limit: grant.limit)
+        request.rest = grant.available
+        return request
     }
 
     // MARK: Deciding
@@ -209,11 +266,12 @@ public final class Credit: Sendable {
     // MARK: Asking the ledger
 
     /// Makes a call that an account decided on; when it fails the account is told.
-    func make(_ call: CreditCall, of project: ID<Project>, for requestID: String) throws -> CreditGrant {
+    func make(_ call: CreditCall, of payer: CreditPayer, for requestID: String) throws -> CreditGrant {
         do {
-            return try self.call(call, call.target == .own ? .request(requestID) : .lease, of: project)
+            let own = CreditHoldKind.request(requestID, endpoint: payer.endpoint, key: payer.key)
+            return try self.call(call, call.target == .own ? own : .lease, of: payer.project)
         } catch {
-            state.change { $0.accounts[project]?.failed(call) }
+            state.change { $0.accounts[payer.project]?.failed(call) }
             throw error
         }
     }

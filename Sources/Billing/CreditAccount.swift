@@ -93,6 +93,8 @@ package struct CreditAccount {
     package private(set) var retired: [Lease] = []
     /// In the balance after the last call; nil before the first.
     private var available: Int64?
+    /// The hard cap that left less than the balance did, after the last call.
+    package private(set) var limit: BudgetLimit?
     private var availableAt: Instant?
     private var emptyUntil: Instant?
     private var lastWant: Int64 = 0
@@ -180,6 +182,7 @@ package struct CreditAccount {
     package mutating func answered(_ call: CreditCall, _ grant: CreditGrant, began: Instant, now: Instant, rules: Rules) {
         end(call)
         available = grant.available
+        limit = grant.limit
         availableAt = began
         if grant.granted > 0 {
             emptyUntil = nil
@@ -245,6 +248,12 @@ package struct CreditAccount {
         guard let lease, lease.taken == 0, lease.free > 0, asking == nil else { return nil }
         self.lease = nil
         return lease.id
+    }
+
+    /// The project's hard caps have changed: what is held goes back, so that they count anew, and what is known of the rest is old.
+    package mutating func capsChanged() {
+        if let lease { retire(lease.id) }
+        (available, availableAt, limit, emptyUntil) = (nil, nil, nil, nil)
     }
 
     // MARK: Care

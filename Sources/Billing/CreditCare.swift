@@ -52,7 +52,7 @@ extension Credit {
         var isAnswered = true
         for (project, call) in work.refills {
             let began = ContinuousClock.now
-            guard let grant = try? make(call, of: project, for: "") else {
+            guard let grant = try? make(call, of: CreditPayer(project: project), for: "") else {
                 isAnswered = false
                 continue
             }

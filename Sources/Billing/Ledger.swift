@@ -69,11 +69,12 @@ extension Ledger: CreditSource {
             let row = try database.withConnection { connection in
                 try connection.query(
                     """
-                    SELECT granted, available FROM ledger_hold(\(id), \(kind.name), \(kind.requestID), \(project), \(gateway), \(want)::bigint,
-                        \(atLeast)::bigint, \(key), \(holdSeconds)::double precision)
+                    SELECT granted, available, budget, budget_ends FROM ledger_hold(\(id), \(kind.name), \(kind.requestID), \(project),
+                        \(gateway), \(want)::bigint, \(atLeast)::bigint, \(key), \(holdSeconds)::double precision, \(kind.endpoint), \(kind.key))
                     """)[0]
             }
-            return CreditGrant(granted: try row.get("granted"), available: try row.get("available"))
+            let limit = try row.optional("budget", as: ID<Budget>.self).map { BudgetLimit(budget: $0, endsAt: try row.get("budget_ends")) }
+            return CreditGrant(granted: try row.get("granted"), available: try row.get("available"), limit: limit)
         }
     }
 
@@ -83,6 +84,23 @@ extension Ledger: CreditSource {
             try connection.query(
                 "SELECT id FROM ledger_renew(\(ids.map(\.description))::text[], \(holdSeconds)::double precision) id"
             ).map { try $0.get("id") }
+        }
+    }
+
+    public func scopedCaps(of project: ID<Project>) throws -> ScopedCaps {
+        try database.withConnection { connection in
+            let rows = try connection.query(
+                """
+                SELECT p.budget_generation, b.id IS NOT NULL AS is_cap, coalesce(b.endpoint_ids, '{}') AS endpoints,
+                    coalesce(b.api_key_ids, '{}') AS keys
+                FROM projects p LEFT JOIN budgets b ON b.project_id = p.id AND b.hard_cap AND b.deleted_at IS NULL
+                    AND (b.endpoint_ids <> '{}' OR b.api_key_ids <> '{}')
+                WHERE p.id = \(project)
+                """)
+            let scopes = try rows.filter { try $0.get("is_cap") }.map { row in
+                ScopedCaps.Scope(endpoints: Set(try row.texts("endpoints")), keys: Set(try row.texts("keys")))
+            }
+            return ScopedCaps(generation: try rows.first?.get("budget_generation") ?? 0, scopes: scopes)
         }
     }
 

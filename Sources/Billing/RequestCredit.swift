@@ -4,21 +4,31 @@ import OpenAI
 /// `giveBack` and `lose`.
 public final class RequestCredit {
     private let credit: Credit
-    let project: ID<Project>
+    let payer: CreditPayer
     let requestID: String
     public private(set) var hold: ID<CreditHold>
     /// Whether the hold is shared with others, rather than this request's own.
     private(set) var isLease: Bool
     public private(set) var held: Int64
+    /// The hard cap that leaves the project less than its balance does, as far as is known; nil = none.
+    public internal(set) var limit: BudgetLimit?
+    /// For a request under a cap with a scope, which nobody else's figures tell: what was left to it after the last hold.
+    var rest: Int64?
 
-    init(_ credit: Credit, _ project: ID<Project>, _ requestID: String, hold: ID<CreditHold>, isLease: Bool, held: Int64) {
+    init(_ credit: Credit, _ payer: CreditPayer, _ requestID: String, hold: ID<CreditHold>, isLease: Bool, held: Int64, limit: BudgetLimit?)
+    {
         self.credit = credit
-        self.project = project
+        self.payer = payer
         self.requestID = requestID
         self.hold = hold
         self.isLease = isLease
         self.held = held
+        self.limit = limit
     }
+
+    var project: ID<Project> { payer.project }
+    /// What a hold of its own is.
+    var kind: CreditHoldKind { .request(requestID, endpoint: payer.endpoint, key: payer.key) }
 
     /// Takes `want` more, or what is there if that is less, but nothing if it is less than `least`.
     /// - Returns: what was added.

@@ -31,9 +31,10 @@ final class ChatCredit {
     ///
     /// - Parameter mostTokens: the longest answer, as far as is known before the engine counts.
     /// - Returns: nil where nothing is to be paid.
-    /// - Throws: `APIError` 402 when the project cannot pay for 16 tokens, 503 when the ledger does not answer.
+    /// - Throws: 402 when the project cannot pay for 16 tokens, or a hard cap leaves no room for them; 503 when the ledger does not answer.
     static func hold(
-        _ chat: ChatRequest, mostTokens: Int?, at endpoint: EndpointRecord, for requestID: String, from credit: Credit
+        _ chat: ChatRequest, mostTokens: Int?, at endpoint: EndpointRecord, by principal: Principal, for requestID: String,
+        from credit: Credit
     ) throws -> ChatCredit? {
         var quote = CreditQuote(
             promptTokens: (chat.promptBytes + 1) / 2, priceNanoPerMtok: endpoint.tier.priceNanoPerMtok,
@@ -41,12 +42,10 @@ final class ChatCredit {
         let first = min(mostTokens ?? step, step)
         let want = quote.cost(output: chat.choices * first)
         guard want > 0 else { return nil }
-        guard
-            let taken = try credit.take(
-                want: want, least: quote.cost(output: chat.choices * min(first, least)), of: endpoint.projectID, for: requestID)
-        else {
-            throw APIError(.insufficientCredits, "The project's credits do not pay for this request. Add credits to go on.")
-        }
+        let payer = CreditPayer(
+            project: endpoint.projectID, endpoint: endpoint.id, key: principal.keyID, budgetGeneration: principal.budgetGeneration)
+        let taken = try credit.take(
+            want: want, least: quote.cost(output: chat.choices * min(first, least)), by: payer, for: requestID)
         var limit: Int?
         do {
             if taken.held < want {
@@ -88,6 +87,7 @@ final class ChatCredit {
 
     /// Why an answer that ended for its length did so, as in `stop_detail`.
     func stopDetail(finishReason: String?) -> String? {
-        isUsedUp || (limit != nil && finishReason == "length") ? ErrorCode.insufficientCredits.name : nil
+        guard isUsedUp || (limit != nil && finishReason == "length") else { return nil }
+        return (taken.limit == nil ? ErrorCode.insufficientCredits : .budgetExceeded).name
     }
 }

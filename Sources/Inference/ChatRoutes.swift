@@ -46,7 +46,7 @@ public struct ChatRoutes: Sendable {
         try SLOHints.check(request)
         // What cannot be booked is not begun.
         guard committer.isAccepting else { throw APIError.unavailable() }
-        let held = try ChatCredit.hold(chat, mostTokens: body.mostTokens, at: endpoint, for: context.requestID, from: credit)
+        let held = try ChatCredit.hold(chat, mostTokens: body.mostTokens, at: endpoint, by: principal, for: context.requestID, from: credit)
         body.close(payable: held?.limit)
         let limits = limitRequest(endpoint, chat, principal, context)
         let readings: LimitReadings

@@ -9,8 +9,15 @@ public struct APIError: Error, Sendable, Equatable {
     public var retryAfter: Int?
     /// How clients should space their retries; only on 429.
     public var strategy: RetryStrategy?
+    /// The members of `x_details`, where a section of the specification names them; empty = there is none.
+    public var details: [(name: String, value: Detail)] = []
     /// More response headers that belong to this error, such as `Allow`.
     public var headers: [(name: String, value: String)] = []
+
+    public enum Detail: Sendable, Equatable {
+        case string(String)
+        case integer(Int)
+    }
 
     public init(
         _ code: ErrorCode, _ message: String, param: String? = nil, retryAfter: Int? = nil, strategy: RetryStrategy? = nil

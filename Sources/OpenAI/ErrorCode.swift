@@ -72,6 +72,7 @@ extension ErrorCode {
     public static let apiKeyExpired = ErrorCode("api_key_expired", 40102, retry: .no)
 
     public static let insufficientCredits = ErrorCode("insufficient_credits", 40200)
+    public static let budgetExceeded = ErrorCode("budget_exceeded", 40201)
 
     public static let scopeInsufficient = ErrorCode("scope_insufficient", 40300, "authentication_error", retry: .no)
     public static let crossProjectAccess = ErrorCode("cross_project_access", 40301, "forbidden_error", retry: .no)

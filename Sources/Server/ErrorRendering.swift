@@ -36,6 +36,7 @@ public enum ErrorRendering {
         json.integer(error.code.number)
         json.raw(#","x_request_id":"#)
         json.string(requestID)
+        details(error, &json)
         if error.code.status == 429, let strategy = error.strategy {
             json.raw(#","retry_after":"#)
             json.integer(error.retryAfter ?? 1)
@@ -49,5 +50,18 @@ public enum ErrorRendering {
         }
         json.raw("}}" as StaticString)
         return json.bytes
+    }
+
+    private static func details(_ error: APIError, _ json: inout JSONWriter) {
+        for (index, detail) in error.details.enumerated() {
+            json.raw(index == 0 ? #","x_details":{"# : ",")
+            json.string(detail.name)
+            json.raw(":" as StaticString)
+            switch detail.value {
+            case .string(let text): json.string(text)
+            case .integer(let number): json.integer(number)
+            }
+        }
+        if !error.details.isEmpty { json.raw("}" as StaticString) }
     }
 }

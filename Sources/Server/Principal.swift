@@ -14,10 +14,12 @@ public struct Principal: Sendable, Equatable {
     public let endpointPin: String?
     /// nil for the keys that have none, which are most.
     public let restrictions: KeyRestrictions?
+    /// Rises with each change of the project's budgets; 0 = there never was one.
+    public let budgetGeneration: Int
 
     public init(
         projectID: ID<Project>, projectSlug: String, keyID: ID<APIKey>, userID: String? = nil, scopes: Set<Scope>,
-        endpointPin: String? = nil, restrictions: KeyRestrictions? = nil
+        endpointPin: String? = nil, restrictions: KeyRestrictions? = nil, budgetGeneration: Int = 0
     ) {
         self.projectID = projectID
         self.projectSlug = projectSlug
@@ -26,6 +28,7 @@ public struct Principal: Sendable, Equatable {
         self.scopes = scopes
         self.endpointPin = endpointPin
         self.restrictions = restrictions
+        self.budgetGeneration = budgetGeneration
     }
 }
 

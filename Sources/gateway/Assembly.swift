@@ -89,7 +89,7 @@ struct Assembly {
         routes =
             Routes(
                 catalog: catalog, limiter: limiter, committer: committer, credit: credit, upstreams: upstreams, database: system,
-                tenants: tenants, invalidations: Invalidations(redis: redis, logger: logger),
+                tenants: tenants, invalidations: Invalidations(redis: redis, logger: logger), outbound: upstreamSettings.outbound,
                 stripe: try Self.stripe(configuration, outbound: upstreamSettings.outbound)
             ).all
         server = Server(

@@ -1,6 +1,7 @@
 import Accounts
 import Billing
 import Catalog
+import HTTPClient
 import Inference
 import Jobs
 import Server
@@ -16,6 +17,7 @@ struct Routes {
     let database: SystemDatabase
     let tenants: TenantDatabase
     let invalidations: Invalidations
+    let outbound: OutboundGuard
     /// nil = callbacks of card payments are not taken.
     let stripe: StripeProvider?
 
@@ -35,5 +37,6 @@ struct Routes {
             + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer, credit: credit) { upstreams.upstream(of: $0) }.all
             + BillingRoutes(database: tenants).all
             + UsageRoutes(database: tenants).all
+            + BudgetRoutes(database: tenants, invalidations: invalidations, outbound: outbound).all
     }
 }

@@ -181,4 +181,61 @@ import Threads
         credit.shutdown()
         #expect(ledger.state.withLock { $0.balance } == 550)
     }
+
+    // MARK: Hard caps
+
+    @Test func aRequestUnderACapWithAScopeHoldsBesideTheLease() throws {
+        let ledger = PaperLedger(balance: 1_000_000_000)
+        let credit = credit(ledger)
+        let (endpoint, key) = (ID<Endpoint>.random(), ID<APIKey>.random())
+        ledger.state.withLock {
+            $0.caps = ScopedCaps(generation: 3, scopes: [.init(endpoints: [endpoint.description], keys: [key.description])])
+        }
+        func take(_ endpoint: ID<Endpoint>, _ key: ID<APIKey>) throws -> RequestCredit {
+            let payer = CreditPayer(project: project, endpoint: endpoint, key: key, budgetGeneration: 3)
+            return try credit.take(want: 100, least: 100, by: payer, for: "r\(UInt32.random(in: 0...UInt32.max))")
+        }
+        let own = try take(endpoint, key)
+        let others = try [take(.random(), key), take(endpoint, .random())]
+        let requestHolds = ledger.state.withLock { $0.requestHolds }
+        #expect(requestHolds == [own.hold])
+        #expect(others[0].hold == others[1].hold)
+        for request in others + [own] { request.giveBack() }
+        credit.shutdown()
+        #expect(ledger.state.withLock { $0.balance } == 1_000_000_000)
+    }
+
+    @Test func whenBudgetsChangeTheLeaseIsGivenUp() throws {
+        let ledger = PaperLedger(balance: 1_000_000_000)
+        let credit = credit(ledger)
+        func take(_ generation: Int) throws -> RequestCredit {
+            try credit.take(
+                want: 100, least: 100, by: CreditPayer(project: project, budgetGeneration: generation), for: "r\(generation)")
+        }
+        let before = try take(0)
+        ledger.state.withLock { $0.caps.generation = 1 }
+        let after = try take(1)
+        #expect(after.hold != before.hold)
+        // A key's record that is a second old changes nothing.
+        #expect(try take(0).hold == after.hold)
+        before.giveBack()
+        for _ in 0..<100 where ledger.state.withLock({ $0.holds[before.hold] }) != nil { Thread.sleep(forTimeInterval: 0.05) }
+        #expect(ledger.state.withLock { $0.holds[before.hold] } == nil)
+        credit.shutdown()
+    }
+
+    @Test func aRefusalNamesTheCapAndAlsoOneFromMemoryDoes() throws {
+        let ledger = PaperLedger(balance: 0)
+        let limit = BudgetLimit(budget: .random(), endsAt: Int(Date().timeIntervalSince1970) + 100)
+        ledger.state.withLock { $0.limit = limit }
+        let credit = credit(ledger)
+        for _ in 0..<3 {
+            let error = #expect(throws: CreditRefusal.self) {
+                try credit.take(want: 100, least: 10, by: CreditPayer(project: project), for: "r")
+            }
+            #expect(error?.limit == limit && error?.apiError.code == .budgetExceeded && error?.apiError.param == "budget")
+            #expect(error?.apiError.details.first?.value == .string(limit.budget.description))
+        }
+        credit.shutdown()
+    }
 }

@@ -13,6 +13,9 @@ final class PaperLedger: CreditSource {
         var revenue: Int64 = 0
         var writtenOff: Int64 = 0
         var grants: [String: CreditGrant] = [:]
+        var caps = ScopedCaps(generation: 0, scopes: [])
+        /// What each grant names.
+        var limit: BudgetLimit?
         /// What the next calls answer instead: an error before or after the call takes effect.
         var failures: [(isAfter: Bool, error: any Error)] = []
         var holdCalls = 0
@@ -44,7 +47,8 @@ final class PaperLedger: CreditSource {
         return try state.withLock { state in
             let failure = state.failures.isEmpty ? nil : state.failures.removeFirst()
             if let failure, !failure.isAfter { throw failure.error }
-            let grant = state.grants[key] ?? state.grant(id, kind, want: want, atLeast: atLeast)
+            var grant = state.grants[key] ?? state.grant(id, kind, want: want, atLeast: atLeast)
+            grant.limit = state.limit
             state.grants[key] = grant
             if let failure { throw failure.error }
             return grant
@@ -57,6 +61,8 @@ final class PaperLedger: CreditSource {
             return ids.filter { state.holds[$0] == nil }
         }
     }
+
+    func scopedCaps(of project: ID<Project>) -> ScopedCaps { state.withLock { $0.caps } }
 
     func release(_ id: ID<CreditHold>) {
         state.withLock { state in
@@ -100,5 +106,14 @@ extension PaperLedger.State {
         balance -= fromBalance
         writtenOff += rest - fromBalance
         revenue += cost
+    }
+}
+
+extension Credit {
+    /// nil = refused.
+    func take(want: Int64, least: Int64, of project: ID<Project>, for requestID: String) throws -> RequestCredit? {
+        do { return try take(want: want, least: least, by: CreditPayer(project: project), for: requestID) } catch is CreditRefusal {
+            return nil
+        }
     }
 }

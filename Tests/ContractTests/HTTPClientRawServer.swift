@@ -83,6 +83,23 @@ final class RawConnection {
         return nil
     }
 
+    /// What comes up to and with `end`; nil when the client closed.
+    func read(until end: String) -> String? {
+        while !isClosed {
+            let text = String(decoding: buffer, as: UTF8.self)
+            if let range = text.range(of: end) {
+                let part = String(text[..<range.upperBound])
+                buffer.removeFirst(part.utf8.count)
+                return part
+            }
+            var chunk = [UInt8](repeating: 0, count: 65536)
+            let count = recv(descriptor, &chunk, chunk.count, 0)
+            if count <= 0 { return nil }
+            buffer.append(contentsOf: chunk[..<count])
+        }
+        return nil
+    }
+
     @discardableResult func send(_ text: String) -> Bool { send(Array(text.utf8)) }
 
     @discardableResult func send(_ bytes: [UInt8]) -> Bool {

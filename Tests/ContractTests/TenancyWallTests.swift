@@ -83,6 +83,8 @@ import Testing
         "Sources/Billing/TopUps.swift",
         // A run of the rollups takes the rows of all projects; a night gives old ones up.
         "Sources/Billing/UsageRollups.swift", "Sources/Billing/UsageNight.swift",
+        // Alerts and mails of all projects are the worker's.
+        "Sources/Billing/BudgetWork.swift", "Sources/Mail/MailQueue.swift", "workers/billing/BudgetCommand.swift",
         // The operator makes projects and sets tiers.
         "Sources/Accounts/ProjectRecord.swift", "Sources/Catalog/TierStore.swift", "workers/migrate/Settings.swift",
         // People belong to no project; the chain of the platform has none, and the operator verifies all chains.

@@ -193,6 +193,207 @@ $$;
 
 
 --
+-- Name: budget_check(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.budget_check() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN budget_fire(ARRAY(SELECT id FROM budgets WHERE deleted_at IS NULL), budget_clock());
+END
+$$;
+
+
+--
+-- Name: budget_clock(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.budget_clock() RETURNS timestamp with time zone
+    LANGUAGE sql
+    AS $$SELECT clock_timestamp()$$;
+
+
+--
+-- Name: budget_counts(text[], text[], text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.budget_counts(endpoint_ids text[], api_key_ids text[], endpoint text, api_key text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT coalesce((endpoint_ids = '{}' OR endpoint = ANY (endpoint_ids)) AND (api_key_ids = '{}' OR api_key = ANY (api_key_ids)), false)
+$$;
+
+
+--
+-- Name: budget_fire(text[], timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.budget_fire(ids text[], at timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    fired integer;
+BEGIN
+    WITH fired AS (
+        INSERT INTO budget_history (
+            id, budget_id, project_id, budget_name, threshold, spent_nano, amount_cents, period_start, period_end, hard_cap, fired_at, is_mail_due)
+        SELECT 'alert_' || left(replace(gen_random_uuid()::text, '-', ''), 24), b.id, b.project_id, b.name, t.threshold, s.spent_nano,
+            b.amount_cents, s.period_start, budget_period_end(b.period, at), b.hard_cap, at, 'email' = ANY (b.alert_channels)
+        FROM budgets b
+        JOIN budget_spending s ON s.budget_id = b.id AND s.period_start = budget_period_start(b.period, at)
+        CROSS JOIN unnest(b.thresholds) t (threshold)
+        WHERE b.id = ANY (ids) AND b.deleted_at IS NULL AND s.spent_nano >= b.amount_cents * 100000 * t.threshold
+            AND NOT EXISTS (
+                SELECT FROM budget_history h WHERE h.budget_id = b.id AND h.period_start = s.period_start AND h.threshold = t.threshold)
+        -- In one order, so that two who fire the same wait for each other at most once.
+        ORDER BY b.id, t.threshold
+        ON CONFLICT (budget_id, period_start, threshold) DO NOTHING
+        RETURNING *
+    ), told AS (
+        INSERT INTO outbox (id, project_id, kind, payload)
+        SELECT 'evt_' || left(replace(gen_random_uuid()::text, '-', ''), 24), f.project_id, 'ox.budget_alert', jsonb_build_object(
+            'budget_id', f.budget_id, 'budget_name', f.budget_name, 'project_id', f.project_id, 'threshold', f.threshold,
+            'spent_cents', f.spent_nano / 10000000, 'budget_cents', f.amount_cents,
+            'period_start', extract(epoch FROM f.period_start)::bigint, 'period_end', extract(epoch FROM f.period_end)::bigint,
+            'hard_cap', f.hard_cap, 'fired_at', extract(epoch FROM f.fired_at)::bigint)
+        FROM fired f ORDER BY f.budget_id, f.threshold
+    )
+    SELECT count(*) INTO fired FROM fired;
+    RETURN fired;
+END
+$$;
+
+
+--
+-- Name: budget_period_end(text, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.budget_period_end(period text, at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT (budget_period_start(period, at) AT TIME ZONE 'UTC'
+        + CASE period WHEN 'monthly' THEN interval '1 month' WHEN 'weekly' THEN interval '1 week' ELSE interval '1 day' END) AT TIME ZONE 'UTC'
+$$;
+
+
+--
+-- Name: budget_period_start(text, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.budget_period_start(period text, at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT date_trunc(CASE period WHEN 'monthly' THEN 'month' WHEN 'weekly' THEN 'week' ELSE 'day' END, at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+$$;
+
+
+--
+-- Name: budget_room(text, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.budget_room(project text, endpoint text, api_key text, OUT room bigint, OUT budget text, OUT ends timestamp with time zone) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    at timestamptz := budget_clock();
+BEGIN
+    RETURN QUERY
+    SELECT b.amount_cents * 100000 * b.cap_percent - coalesce(s.spent_nano, 0) - CASE
+            WHEN b.endpoint_ids = '{}' AND b.api_key_ids = '{}'
+            THEN (SELECT a.balance_nano FROM ledger_accounts a WHERE a.project_id = project AND a.kind = 'held' AND a.stripe = 0)
+            ELSE (SELECT coalesce(sum(h.amount_nano - h.settled_nano), 0)::bigint FROM ledger_holds h
+                  WHERE h.project_id = project AND h.state = 'open' AND budget_counts(b.endpoint_ids, b.api_key_ids, h.endpoint_id, h.api_key_id))
+        END AS left_over, b.id, budget_period_end(b.period, at)
+    FROM budgets b LEFT JOIN budget_spending s ON s.budget_id = b.id AND s.period_start = budget_period_start(b.period, at)
+    WHERE b.project_id = project AND b.deleted_at IS NULL AND b.hard_cap AND budget_counts(b.endpoint_ids, b.api_key_ids, endpoint, api_key)
+    ORDER BY left_over, b.id LIMIT 1;
+END
+$$;
+
+
+--
+-- Name: budget_spend(public.settled_request[], text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.budget_spend(batch public.settled_request[], stamp text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    at timestamptz := budget_clock();
+    grown text[];
+BEGIN
+    WITH paid AS MATERIALIZED (
+        SELECT r.project_id, r.endpoint_id, r.api_key_id,
+            r.cost_nano + coalesce((SELECT e.amount_nano FROM ledger_entries e WHERE e.tx_id = stamp || right(r.id, 10) AND e.seq = 5), 0) AS amount
+        FROM unnest(batch) r WHERE r.cost_nano > 0
+    ), more AS (
+        INSERT INTO budget_spending AS s (budget_id, project_id, period_start, spent_nano)
+        SELECT b.id, b.project_id, budget_period_start(b.period, at), sum(p.amount)::bigint
+        FROM paid p JOIN budgets b ON b.project_id = p.project_id AND b.deleted_at IS NULL
+            AND budget_counts(b.endpoint_ids, b.api_key_ids, p.endpoint_id, p.api_key_id)
+        GROUP BY b.id
+        ON CONFLICT (budget_id, period_start) DO UPDATE SET spent_nano = s.spent_nano + excluded.spent_nano
+        RETURNING budget_id
+    )
+    SELECT array_agg(budget_id) INTO grown FROM more;
+    IF grown IS NOT NULL THEN PERFORM budget_fire(grown, at); END IF;
+END
+$$;
+
+
+--
+-- Name: budgets_written(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.budgets_written() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    at timestamptz := budget_clock();
+    start timestamptz := budget_period_start(NEW.period, at);
+    is_counted boolean := TG_OP = 'INSERT';
+    spent bigint;
+    more bigint;
+    seen pg_snapshot;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        is_counted := (OLD.period, OLD.endpoint_ids, OLD.api_key_ids) IS DISTINCT FROM (NEW.period, NEW.endpoint_ids, NEW.api_key_ids);
+    END IF;
+    IF TG_OP = 'INSERT' OR NEW.updated_at <> OLD.updated_at OR NEW.deleted_at IS DISTINCT FROM OLD.deleted_at THEN
+        -- The long part without a lock, since settlements of all projects would wait for it.
+        IF is_counted THEN
+            SELECT coalesce(sum(u.cost_nano + coalesce(e.amount_nano, 0)), 0)::bigint, pg_current_snapshot() INTO spent, seen
+            FROM usage_events u LEFT JOIN ledger_entries e ON e.tx_id = u.ledger_tx_id AND e.seq = 5
+            WHERE u.project_id = NEW.project_id AND u.created_at >= start
+                AND budget_counts(NEW.endpoint_ids, NEW.api_key_ids, u.endpoint_id, u.api_key_id);
+        END IF;
+        PERFORM ledger_lock(ARRAY[NEW.project_id]);
+        IF TG_OP = 'INSERT' AND (SELECT count(*) FROM budgets WHERE project_id = NEW.project_id AND deleted_at IS NULL) > 20 THEN
+            RAISE EXCEPTION 'The project has 20 budgets.' USING ERRCODE = 'check_violation', CONSTRAINT = 'budgets_per_project';
+        END IF;
+        IF is_counted THEN
+            SELECT coalesce(sum(u.cost_nano + coalesce(e.amount_nano, 0)), 0)::bigint INTO more
+            FROM usage_events u LEFT JOIN ledger_entries e ON e.tx_id = u.ledger_tx_id AND e.seq = 5
+            WHERE u.xid >= pg_snapshot_xmin(seen) AND NOT pg_visible_in_snapshot(u.xid, seen)
+                AND u.project_id = NEW.project_id AND u.created_at >= start
+                AND budget_counts(NEW.endpoint_ids, NEW.api_key_ids, u.endpoint_id, u.api_key_id);
+            INSERT INTO budget_spending (budget_id, project_id, period_start, spent_nano) VALUES (NEW.id, NEW.project_id, start, spent + more)
+            ON CONFLICT (budget_id, period_start) DO UPDATE SET spent_nano = excluded.spent_nano;
+        END IF;
+        UPDATE ledger_accounts SET is_budgeted = EXISTS (SELECT FROM budgets WHERE project_id = NEW.project_id AND deleted_at IS NULL)
+        WHERE project_id = NEW.project_id AND kind = 'held' AND stripe = 0;
+        UPDATE projects SET budget_generation = budget_generation + 1 WHERE id = NEW.project_id;
+    END IF;
+    PERFORM budget_fire(ARRAY[NEW.id], at);
+    RETURN NULL;
+END
+$$;
+
+
+--
 -- Name: create_usage_partitions(timestamp with time zone, integer); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -384,10 +585,10 @@ $$;
 
 
 --
--- Name: ledger_hold(text, text, text, text, text, bigint, bigint, text, double precision); Type: FUNCTION; Schema: public; Owner: -
+-- Name: ledger_hold(text, text, text, text, text, bigint, bigint, text, double precision, text, text); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, OUT granted bigint, OUT available bigint) RETURNS record
+CREATE FUNCTION public.ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, endpoint text DEFAULT NULL::text, api_key text DEFAULT NULL::text, OUT granted bigint, OUT available bigint, OUT budget text, OUT budget_ends bigint) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
@@ -398,6 +599,7 @@ DECLARE
     existing ledger_holds;
     from_promo bigint;
     new_id text;
+    cap record;
 BEGIN
     PERFORM ledger_lock(ARRAY[project]);
     SELECT * INTO cash FROM ledger_accounts a WHERE a.project_id = project AND a.kind = 'cash';
@@ -410,11 +612,23 @@ BEGIN
     SELECT e.amount_nano INTO granted FROM ledger_transactions t JOIN ledger_entries e ON e.tx_id = t.id
     WHERE t.idempotency_key = key AND e.account_id = held.id;
     IF granted IS NOT NULL THEN RETURN; END IF;
-    granted := least(want, available);
     SELECT * INTO existing FROM ledger_holds h WHERE h.id = hold FOR NO KEY UPDATE;
     IF existing.project_id <> project THEN
         RAISE EXCEPTION 'The hold % is another project''s.', hold USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'ledger_project';
     END IF;
+    IF existing.id IS NOT NULL THEN
+        endpoint := existing.endpoint_id;
+        api_key := existing.api_key_id;
+    END IF;
+    IF held.is_budgeted THEN
+        SELECT * INTO cap FROM budget_room(project, endpoint, api_key);
+        IF cap.room < available THEN
+            available := greatest(0, cap.room);
+            budget := cap.budget;
+            budget_ends := extract(epoch FROM cap.ends)::bigint;
+        END IF;
+    END IF;
+    granted := least(want, available);
     IF granted <= 0 OR granted < least_amount OR existing.state <> 'open' THEN
         granted := 0;
         RETURN;
@@ -422,8 +636,9 @@ BEGIN
     available := available - granted;
     from_promo := least(promo.balance_nano, granted);
     IF existing.id IS NULL THEN
-        INSERT INTO ledger_holds (id, project_id, kind, request_id, gateway_id, amount_nano, promo_nano, expires_at)
-        VALUES (hold, project, new_kind::ledger_hold_kind, request, gateway, granted, from_promo, clock_timestamp() + make_interval(secs => seconds));
+        INSERT INTO ledger_holds (id, project_id, kind, request_id, gateway_id, amount_nano, promo_nano, expires_at, endpoint_id, api_key_id)
+        VALUES (hold, project, new_kind::ledger_hold_kind, request, gateway, granted, from_promo,
+            clock_timestamp() + make_interval(secs => seconds), endpoint, api_key);
     ELSE
         UPDATE ledger_holds h SET amount_nano = h.amount_nano + granted, promo_nano = h.promo_nano + from_promo,
             expires_at = clock_timestamp() + make_interval(secs => seconds), updated_at = now()
@@ -618,6 +833,7 @@ DECLARE
     held_projects text[];
     held_accounts bigint[];
     held_balances bigint[];
+    has_budgets boolean;
     -- What the identifiers of this batch's transactions begin with; ten characters of the request's follow.
     stamp text := 'le_' || lpad(to_hex((extract(epoch FROM now()) * 1000000)::bigint), 14, '0');
 BEGIN
@@ -631,14 +847,14 @@ BEGIN
     END IF;
     IF projects IS NOT NULL THEN
         WITH locked AS MATERIALIZED (
-            SELECT id, project_id, kind, balance_nano FROM ledger_accounts
+            SELECT id, project_id, kind, balance_nano, is_budgeted FROM ledger_accounts
             WHERE project_id = ANY (projects) OR (project_id IS NULL AND kind IN ('revenue', 'write_off') AND stripe = process % 8)
             ORDER BY id FOR NO KEY UPDATE)
         SELECT max(id) FILTER (WHERE kind = 'revenue'), max(balance_nano) FILTER (WHERE kind = 'revenue'),
             max(id) FILTER (WHERE kind = 'write_off'), max(balance_nano) FILTER (WHERE kind = 'write_off'),
             array_agg(project_id) FILTER (WHERE kind = 'held'), array_agg(id) FILTER (WHERE kind = 'held'),
-            array_agg(balance_nano) FILTER (WHERE kind = 'held')
-        INTO revenue, revenue_balance, write_off, write_off_balance, held_projects, held_accounts, held_balances FROM locked;
+            array_agg(balance_nano) FILTER (WHERE kind = 'held'), bool_or(is_budgeted)
+        INTO revenue, revenue_balance, write_off, write_off_balance, held_projects, held_accounts, held_balances, has_budgets FROM locked;
     END IF;
     IF is_replay THEN
         batch := ARRAY(
@@ -684,12 +900,13 @@ BEGIN
             LATERAL (VALUES (1, held.id, held.balance, -r.cost_nano), (2, revenue, revenue_balance, r.cost_nano)) e (seq, account, balance, change)
             WHERE r.cost_nano > 0) p;
         IF ending IS NOT NULL THEN PERFORM ledger_close(ending, 'settled'); END IF;
+        IF has_budgets THEN PERFORM budget_spend(batch, stamp); END IF;
         RETURN;
     END IF;
 
     WITH request AS MATERIALIZED (
-        SELECT r.ordinality AS n, stamp || right(r.id, 10) AS tx, r.id, r.request_id, r.project_id, r.cost_nano AS cost, h.id AS hold,
-            CASE WHEN h.id IS NULL THEN 0 ELSE least(r.cost_nano, r.held_nano) END AS wish, h.amount_nano - h.settled_nano AS rest
+        SELECT r.ordinality AS n, stamp || right(r.id, 10) AS tx, r.id, r.request_id, r.project_id, r.endpoint_id, r.api_key_id, r.cost_nano AS cost,
+            h.id AS hold, CASE WHEN h.id IS NULL THEN 0 ELSE least(r.cost_nano, r.held_nano) END AS wish, h.amount_nano - h.settled_nano AS rest
         FROM unnest(batch) WITH ORDINALITY r
         LEFT JOIN ledger_holds h ON h.id = r.hold_id AND h.project_id = r.project_id AND h.state = 'open'
         WHERE r.cost_nano > 0
@@ -705,11 +922,16 @@ BEGIN
         SELECT tx, 'settle:' || id, 'settle', project_id, request_id FROM covered
     ), excess AS MATERIALIZED (
         SELECT c.n, c.tx, c.cost - c.from_hold AS excess, sum(c.cost - c.from_hold) OVER (PARTITION BY c.project_id ORDER BY n) AS upto,
-            cash.id AS cash, cash.balance_nano AS cash_balance, greatest(0, cash.balance_nano + cash.allow_negative_to_nano) AS cash_there,
-            promo.id AS promo, promo.balance_nano AS promo_balance, promo.balance_nano AS promo_there
+            cash.id AS cash, cash.balance_nano AS cash_balance, l.cash_there,
+            promo.id AS promo, promo.balance_nano AS promo_balance, least(promo.balance_nano, l.room - l.cash_there) AS promo_there
         FROM covered c
         JOIN ledger_accounts cash ON cash.project_id = c.project_id AND cash.kind = 'cash' AND cash.stripe = 0
-        JOIN ledger_accounts promo ON promo.project_id = c.project_id AND promo.kind = 'promo' AND promo.stripe = 0
+        JOIN ledger_accounts promo ON promo.project_id = c.project_id AND promo.kind = 'promo' AND promo.stripe = 0,
+        -- What no hold covers is paid only as far as hard caps leave room.
+        LATERAL (SELECT CASE WHEN has_budgets
+            THEN greatest(0, coalesce((SELECT r.room FROM budget_room(c.project_id, c.endpoint_id, c.api_key_id) r), 9223372036854775807))
+            ELSE 9223372036854775807 END AS room) m,
+        LATERAL (SELECT m.room, least(greatest(0, cash.balance_nano + cash.allow_negative_to_nano), m.room) AS cash_there) l
         WHERE c.cost > c.from_hold
     ), shared AS MATERIALIZED (
         SELECT *,
@@ -728,6 +950,7 @@ BEGIN
     SELECT tx, seq, account, change, balance + sum(change) OVER (PARTITION BY account ORDER BY n) FROM posting WHERE change <> 0;
 
     IF ending IS NOT NULL THEN PERFORM ledger_close(ending, 'settled'); END IF;
+    IF has_budgets THEN PERFORM budget_spend(batch, stamp); END IF;
 END
 $$;
 
@@ -854,6 +1077,73 @@ CREATE TABLE public.audit_heads (
     hash bytea NOT NULL,
     trimmed_seq bigint NOT NULL,
     trimmed_hash bytea NOT NULL
+);
+
+
+--
+-- Name: budget_history; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.budget_history (
+    id text NOT NULL COLLATE pg_catalog."C",
+    budget_id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    budget_name text NOT NULL,
+    threshold integer NOT NULL,
+    spent_nano bigint NOT NULL,
+    amount_cents bigint NOT NULL,
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone NOT NULL,
+    hard_cap boolean NOT NULL,
+    fired_at timestamp with time zone NOT NULL,
+    is_mail_due boolean NOT NULL
+);
+
+
+--
+-- Name: budget_spending; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.budget_spending (
+    budget_id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    period_start timestamp with time zone NOT NULL,
+    spent_nano bigint NOT NULL,
+    CONSTRAINT budget_spending_spent_nano_check CHECK ((spent_nano >= 0))
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: budgets; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.budgets (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    amount_cents bigint NOT NULL,
+    period text NOT NULL,
+    endpoint_ids text[] NOT NULL,
+    api_key_ids text[] NOT NULL,
+    thresholds integer[] NOT NULL,
+    alert_channels text[] NOT NULL,
+    webhook_url text,
+    hard_cap boolean NOT NULL,
+    cap_percent integer NOT NULL,
+    created_by text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    checked_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    CONSTRAINT budgets_alert_channels_check CHECK ((alert_channels <@ '{email,webhook}'::text[])),
+    CONSTRAINT budgets_amount_cents_check CHECK (((amount_cents >= 1) AND (amount_cents <= '100000000000'::bigint))),
+    CONSTRAINT budgets_cap_percent_check CHECK (((cap_percent >= 100) AND (cap_percent <= 200))),
+    CONSTRAINT budgets_check CHECK (((webhook_url IS NOT NULL) OR (NOT ('webhook'::text = ANY (alert_channels))))),
+    CONSTRAINT budgets_id_check CHECK ((id ~ '^bud_[0-9a-z]{24}$'::text)),
+    CONSTRAINT budgets_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 64))),
+    CONSTRAINT budgets_period_check CHECK ((period = ANY (ARRAY['monthly'::text, 'weekly'::text, 'daily'::text]))),
+    CONSTRAINT budgets_thresholds_check CHECK (((cardinality(thresholds) <= 10) AND (1 <= ALL (thresholds)) AND (100 >= ALL (thresholds))))
 );
 
 
@@ -986,6 +1276,7 @@ CREATE TABLE public.ledger_accounts (
     version bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_budgeted boolean DEFAULT false NOT NULL,
     CONSTRAINT ledger_accounts_not_below CHECK ((balance_nano >= (- allow_negative_to_nano)))
 )
 WITH (fillfactor='25');
@@ -1035,6 +1326,8 @@ CREATE TABLE public.ledger_holds (
     expires_at timestamp with time zone NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    endpoint_id text,
+    api_key_id text,
     CONSTRAINT ledger_holds_parts CHECK (((settled_nano >= 0) AND (promo_nano >= 0) AND ((settled_nano + promo_nano) <= amount_nano) AND ((kind = 'request'::public.ledger_hold_kind) = (request_id IS NOT NULL))))
 )
 WITH (fillfactor='50');
@@ -1052,6 +1345,26 @@ CREATE TABLE public.ledger_transactions (
     reference text,
     memo text,
     created_by text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: mails; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.mails (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text COLLATE pg_catalog."C",
+    key text NOT NULL COLLATE pg_catalog."C",
+    recipient text NOT NULL,
+    subject text NOT NULL,
+    body text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
+    sent_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    last_error text,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
@@ -1151,6 +1464,20 @@ CREATE TABLE public.orders (
 
 
 --
+-- Name: outbox; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.outbox (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    payload jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    delivered_at timestamp with time zone
+);
+
+
+--
 -- Name: projects; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1164,11 +1491,19 @@ CREATE TABLE public.projects (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
     ledger_frozen boolean DEFAULT false NOT NULL,
+    budget_generation bigint DEFAULT 0 NOT NULL,
     CONSTRAINT projects_id_check CHECK ((id ~ '^proj_[0-9a-z]{24}$'::text)),
     CONSTRAINT projects_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 128))),
     CONSTRAINT projects_slug_check CHECK ((slug ~ '^[a-z][a-z0-9-]{0,38}[a-z0-9]$'::text)),
     CONSTRAINT projects_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text])))
 );
+
+
+--
+-- Name: COLUMN projects.budget_generation; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.projects.budget_generation IS 'Rises with each change of a budget, so that gateways see with a key that what they know of caps is old.';
 
 
 --
@@ -1429,6 +1764,38 @@ ALTER TABLE ONLY public.audit_log
 
 
 --
+-- Name: budget_history budget_history_budget_id_period_start_threshold_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.budget_history
+    ADD CONSTRAINT budget_history_budget_id_period_start_threshold_key UNIQUE (budget_id, period_start, threshold);
+
+
+--
+-- Name: budget_history budget_history_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.budget_history
+    ADD CONSTRAINT budget_history_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: budget_spending budget_spending_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.budget_spending
+    ADD CONSTRAINT budget_spending_pkey PRIMARY KEY (budget_id, period_start);
+
+
+--
+-- Name: budgets budgets_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.budgets
+    ADD CONSTRAINT budgets_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: daily_usage_rollups daily_usage_rollups_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -1509,6 +1876,22 @@ ALTER TABLE ONLY public.ledger_transactions
 
 
 --
+-- Name: mails mails_key_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.mails
+    ADD CONSTRAINT mails_key_key UNIQUE (key);
+
+
+--
+-- Name: mails mails_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.mails
+    ADD CONSTRAINT mails_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: memberships memberships_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -1546,6 +1929,14 @@ ALTER TABLE ONLY public.orders
 
 ALTER TABLE ONLY public.orders
     ADD CONSTRAINT orders_provider_reference_key UNIQUE (provider, reference);
+
+
+--
+-- Name: outbox outbox_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
 
 
 --
@@ -1643,6 +2034,20 @@ CREATE INDEX audit_log_by_time ON public.audit_log USING btree (project_id, at);
 
 
 --
+-- Name: budget_history_by_mail; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX budget_history_by_mail ON public.budget_history USING btree (fired_at) WHERE is_mail_due;
+
+
+--
+-- Name: budgets_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX budgets_by_project ON public.budgets USING btree (project_id, created_at, id) WHERE (deleted_at IS NULL);
+
+
+--
 -- Name: daily_usage_rollups_by_day; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -1699,6 +2104,13 @@ CREATE INDEX ledger_transactions_by_project ON public.ledger_transactions USING 
 
 
 --
+-- Name: mails_by_attempt; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX mails_by_attempt ON public.mails USING btree (next_attempt_at) WHERE ((sent_at IS NULL) AND (failed_at IS NULL));
+
+
+--
 -- Name: memberships_by_user; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -1717,6 +2129,13 @@ CREATE UNIQUE INDEX models_by_name ON public.models USING btree (project_id, nam
 --
 
 CREATE INDEX orders_by_project ON public.orders USING btree (project_id, created_at, id);
+
+
+--
+-- Name: outbox_by_time; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX outbox_by_time ON public.outbox USING btree (created_at, id) WHERE (delivered_at IS NULL);
 
 
 --
@@ -1790,6 +2209,13 @@ CREATE TRIGGER audit_log_is_chained BEFORE INSERT ON public.audit_log FOR EACH R
 
 
 --
+-- Name: budgets budgets_written; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER budgets_written AFTER INSERT OR UPDATE ON public.budgets FOR EACH ROW EXECUTE FUNCTION public.budgets_written();
+
+
+--
 -- Name: ledger_accounts ledger_accounts_held; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -1838,6 +2264,30 @@ ALTER TABLE ONLY public.api_keys
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
+-- Name: budget_history budget_history_budget_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.budget_history
+    ADD CONSTRAINT budget_history_budget_id_fkey FOREIGN KEY (budget_id) REFERENCES public.budgets(id);
+
+
+--
+-- Name: budgets budgets_created_by_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.budgets
+    ADD CONSTRAINT budgets_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id);
+
+
+--
+-- Name: budgets budgets_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.budgets
+    ADD CONSTRAINT budgets_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 
 
 --
@@ -1941,6 +2391,24 @@ ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: budget_history; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.budget_history ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: budget_spending; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.budget_spending ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: budgets; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.budgets ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: daily_usage_rollups; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -1983,6 +2451,12 @@ ALTER TABLE public.ledger_holds ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.ledger_transactions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: mails; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.mails ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: memberships; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -1999,6 +2473,12 @@ ALTER TABLE public.models ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE public.orders ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: outbox; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: projects; Type: ROW SECURITY; Schema: public; Owner: -
@@ -2024,6 +2504,27 @@ CREATE POLICY tenant ON public.api_keys TO xerotier_tenant USING ((project_id = 
 --
 
 CREATE POLICY tenant ON public.audit_log TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: budget_history tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.budget_history FOR SELECT TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: budget_spending tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.budget_spending FOR SELECT TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: budgets tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.budgets TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -2071,6 +2572,13 @@ CREATE POLICY tenant ON public.ledger_transactions FOR SELECT TO xerotier_tenant
 
 
 --
+-- Name: mails tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.mails TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
 -- Name: memberships tenant; Type: POLICY; Schema: public; Owner: -
 --
 
@@ -2089,6 +2597,13 @@ CREATE POLICY tenant ON public.models TO xerotier_tenant USING ((project_id = cu
 --
 
 CREATE POLICY tenant ON public.orders TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: outbox tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.outbox TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -2137,6 +2652,51 @@ GRANT SELECT,INSERT ON TABLE public.audit_log TO xerotier_system;
 --
 
 REVOKE ALL ON FUNCTION public.audit_chain() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION budget_check(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.budget_check() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.budget_check() TO xerotier_system;
+
+
+--
+-- Name: FUNCTION budget_clock(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.budget_clock() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.budget_clock() TO xerotier_tenant;
+GRANT ALL ON FUNCTION public.budget_clock() TO xerotier_system;
+
+
+--
+-- Name: FUNCTION budget_fire(ids text[], at timestamp with time zone); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.budget_fire(ids text[], at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION budget_room(project text, endpoint text, api_key text, OUT room bigint, OUT budget text, OUT ends timestamp with time zone); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.budget_room(project text, endpoint text, api_key text, OUT room bigint, OUT budget text, OUT ends timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION budget_spend(batch public.settled_request[], stamp text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.budget_spend(batch public.settled_request[], stamp text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION budgets_written(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.budgets_written() FROM PUBLIC;
 
 
 --
@@ -2193,11 +2753,11 @@ GRANT ALL ON FUNCTION public.ledger_expire(most integer) TO xerotier_system;
 
 
 --
--- Name: FUNCTION ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, OUT granted bigint, OUT available bigint); Type: ACL; Schema: public; Owner: -
+-- Name: FUNCTION ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, endpoint text, api_key text, OUT granted bigint, OUT available bigint, OUT budget text, OUT budget_ends bigint); Type: ACL; Schema: public; Owner: -
 --
 
-REVOKE ALL ON FUNCTION public.ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, OUT granted bigint, OUT available bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, OUT granted bigint, OUT available bigint) TO xerotier_system;
+REVOKE ALL ON FUNCTION public.ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, endpoint text, api_key text, OUT granted bigint, OUT available bigint, OUT budget text, OUT budget_ends bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.ledger_hold(hold text, new_kind text, request text, project text, gateway text, want bigint, least_amount bigint, key text, seconds double precision, endpoint text, api_key text, OUT granted bigint, OUT available bigint, OUT budget text, OUT budget_ends bigint) TO xerotier_system;
 
 
 --
@@ -2284,6 +2844,37 @@ GRANT SELECT ON TABLE public.audit_heads TO xerotier_system;
 
 
 --
+-- Name: TABLE budget_history; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.budget_history TO xerotier_tenant;
+GRANT SELECT ON TABLE public.budget_history TO xerotier_system;
+
+
+--
+-- Name: COLUMN budget_history.is_mail_due; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(is_mail_due) ON TABLE public.budget_history TO xerotier_system;
+
+
+--
+-- Name: TABLE budget_spending; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.budget_spending TO xerotier_tenant;
+GRANT SELECT ON TABLE public.budget_spending TO xerotier_system;
+
+
+--
+-- Name: TABLE budgets; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.budgets TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.budgets TO xerotier_system;
+
+
+--
 -- Name: TABLE daily_usage_rollups; Type: ACL; Schema: public; Owner: -
 --
 
@@ -2339,6 +2930,13 @@ GRANT SELECT ON TABLE public.ledger_transactions TO xerotier_system;
 
 
 --
+-- Name: TABLE mails; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.mails TO xerotier_system;
+
+
+--
 -- Name: TABLE memberships; Type: ACL; Schema: public; Owner: -
 --
 
@@ -2360,6 +2958,14 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.models TO xerotier_system;
 
 GRANT SELECT ON TABLE public.orders TO xerotier_tenant;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.orders TO xerotier_system;
+
+
+--
+-- Name: TABLE outbox; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT INSERT ON TABLE public.outbox TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.outbox TO xerotier_system;
 
 
 --

@@ -10,8 +10,8 @@ import Threads
 /// The worker: does what is due, again and again. It may run several times over; who comes second leaves it to the first.
 struct Work: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Keeps usage rolled up by day, and does the nightly work; runs until SIGTERM.",
-        discussion: "Reads database.url, time.scale and rollup.seconds, as the gateway does.")
+        abstract: "Keeps usage rolled up by day, sends alerts of budgets, and does the nightly work; runs until SIGTERM.",
+        discussion: "Reads database.url, state.dir, time.scale, rollup.seconds and mail.*.")
 
     func run() throws {
         let configuration = try Configuration.load()
@@ -25,7 +25,7 @@ struct Work: ParsableCommand {
             stop.signal()
         }
         try withDatabase { database in
-            var chores = chores(database, configuration, logger)
+            var chores = try chores(database, configuration, logger)
             logger.notice("working", metadata: ["chores": "\(chores.map(\.name).joined(separator: ", "))"])
             repeat {
                 for index in chores.indices where chores[index].due <= .now {
@@ -54,13 +54,26 @@ struct Work: ParsableCommand {
         return max(0, (next - .now) / .seconds(1))
     }
 
-    private func chores(_ database: SystemDatabase, _ configuration: Configuration, _ logger: Logger) -> [Chore] {
+    private func chores(_ database: SystemDatabase, _ configuration: Configuration, _ logger: Logger) throws -> [Chore] {
+        let budgets = try BudgetRound(database, configuration)
         let rollups = UsageRollups(database: database)
         let pause = Duration.seconds(configuration.rollupSeconds ?? 300 * configuration.timeScale)
         return [
             Chore(name: "rollups", pause: pause) {
                 if let added = try rollups.add(), added.rollups > 0 {
                     logger.info("usage rolled up", metadata: ["rollups": "\(added.rollups)", "watermark": "\(added.watermark)"])
+                }
+            },
+            Chore(name: "budgets", pause: .seconds(60 * configuration.timeScale)) {
+                let done = try budgets.run()
+                if done.fired + done.alertsMailed + done.mails.sent > 0 {
+                    logger.notice(
+                        "alerts of budgets",
+                        metadata: ["fired": "\(done.fired)", "mailed": "\(done.alertsMailed)", "mails": "\(done.mails.sent)"])
+                }
+                if done.mails.deferred + done.mails.failed > 0 {
+                    logger.warning(
+                        "mails were not taken", metadata: ["deferred": "\(done.mails.deferred)", "failed": "\(done.mails.failed)"])
                 }
             },
             Chore(name: "night", pause: pause) { try Self.night(UsageNight(rollups: rollups), logger) },

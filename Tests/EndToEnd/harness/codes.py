@@ -28,6 +28,7 @@ CODES = {
     "authentication_error": (401, 40100),
     "api_key_expired": (401, 40102),
     "insufficient_credits": (402, 40200),
+    "budget_exceeded": (402, 40201),
     "scope_insufficient": (403, 40300),
     "cross_project_access": (403, 40301),
     "ip_not_allowed": (403, 40302),
