@@ -12,13 +12,19 @@ extension TenantConnection {
         try new.quota.map(KeyRules.check)
         return try transaction {
             try keyAuthority(of: actor).check(giving: new.scopes, isService: new.isService)
-            let endpoint = try new.endpoint.map(endpointSlug)
+            let endpoint = try new.endpoint.map { name in
+                guard let found = try pinnedEndpoint(name) else {
+                    throw APIError(.endpointNotFound, "There is no endpoint '\(name.prefix(64))'.", param: "endpoint")
+                }
+                return found
+            }
+            if endpoint?.isForBrowsers == true { try BrowserKeys.check(scopes: new.scopes, quota: new.quota) }
             let value = try newKeyText()
             let rows = try query(
                 """
                 INSERT INTO api_keys (id, project_id, name, prefix, key_hash, scopes, endpoint, ip_filter, quota, is_service, created_by, expires_at)
                 SELECT \(ID<APIKey>.random()), \(project), \(new.name), \(value.shownPrefix), \(value.digest.bytes),
-                    \(new.scopes.map(\.rawValue)), \(endpoint), \(try jsonText(new.ipFilter))::jsonb, \(try jsonText(new.quota))::jsonb,
+                    \(new.scopes.map(\.rawValue)), \(endpoint?.slug), \(try jsonText(new.ipFilter))::jsonb, \(try jsonText(new.quota))::jsonb,
                     \(new.isService), \(actor.userID), expiry
                 FROM (SELECT COALESCE(to_timestamp(\(new.expiry.unixSeconds)::bigint), date_trunc('second', now()) + make_interval(days => \(new.expiry.days)::integer))
                     AS expiry) AS given
@@ -138,8 +144,9 @@ extension TenantConnection {
 
     public func setQuota(_ quota: KeyQuota?, on id: ID<APIKey>, by actor: AuditActor) throws -> KeyObject {
         try quota.map(KeyRules.check)
-        return try change(id, "key.quota", by: actor) { _, _ in
-            try query(
+        return try change(id, "key.quota", by: actor) { key, _ in
+            if quota == nil, let slug = key.endpoint, try pinnedEndpoint(slug)?.isForBrowsers == true { throw BrowserKeys.needsQuota }
+            return try query(
                 """
                 UPDATE api_keys SET quota = \(try jsonText(quota))::jsonb, updated_at = now()
                 WHERE project_id = \(project) AND id = \(id) RETURNING \(trusted: KeyObject.columns)
@@ -175,14 +182,13 @@ extension TenantConnection {
         return key
     }
 
-    private func endpointSlug(_ name: String) throws -> String {
-        let rows = try query(
+    /// Locked, so that it does not become one for browsers meanwhile.
+    private func pinnedEndpoint(_ name: String) throws -> (slug: String, isForBrowsers: Bool)? {
+        try query(
             """
-            SELECT slug FROM endpoints WHERE project_id = \(project) AND (id = \(name) OR slug = \(name)) AND deleted_at IS NULL
-            """)
-        guard let row = rows.first else {
-            throw APIError(.endpointNotFound, "There is no endpoint '\(name.prefix(64))'.", param: "endpoint")
-        }
-        return try row.get("slug")
+            SELECT slug, visibility = 'public_key' AS is_for_browsers FROM endpoints
+            WHERE project_id = \(project) AND (id = \(name) OR slug = \(name)) AND deleted_at IS NULL FOR SHARE
+            """
+        ).first.map { (try $0.get("slug"), try $0.get("is_for_browsers")) }
     }
 }

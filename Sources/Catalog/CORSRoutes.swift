@@ -15,25 +15,26 @@ public struct CORSRoutes: Sendable {
 
     public var all: [Route] {
         [
-            Route(.get, "endpoints/:id/cors", [.host, .project], .management, meter: .none, retrieve),
+            Route(.get, "endpoints/:id/cors", [.host, .project], .inferenceOrManagement, meter: .none, retrieve),
             Route(.put, "endpoints/:id/cors", [.host, .project], .management, meter: .none, replace),
         ]
     }
 
     private func retrieve(_ request: Request, _ context: Context) throws -> Response {
         let name = request.pathParameters["id"] ?? ""
-        return try Self.answer(database.withConnection(of: context.principal.projectID) { try $0.corsPolicy(of: name) })
+        let principal = try context.principal
+        return try Self.answer(database.withConnection(of: principal.projectID) { try $0.corsPolicy(of: name, pin: principal.endpointPin) })
     }
 
     private func replace(_ request: Request, _ context: Context) throws -> Response {
         let policy = try RequestDocument.read(request.body, context.services.parser) { try CORSPolicy($0) }
         let condition = request.header("HTTP_IF_MATCH").map(EntityTags.init(header:))
         let actor = try context.actor(of: request)
-        let project = try context.principal.projectID
-        let stored = try database.withConnection(of: project) {
-            try $0.setCORSPolicy(policy, of: request.pathParameters["id"] ?? "", if: condition, by: actor)
+        let principal = try context.principal
+        let stored = try database.withConnection(of: principal.projectID) {
+            try $0.setCORSPolicy(policy, of: request.pathParameters["id"] ?? "", pin: principal.endpointPin, if: condition, by: actor)
         }
-        invalidations.publish("project:\(project)")
+        invalidations.publish("project:\(principal.projectID)")
         return try Self.answer(stored)
     }
 

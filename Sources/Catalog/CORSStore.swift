@@ -5,22 +5,27 @@ import Server
 import Tenancy
 
 /// A policy, and the number of policies that its endpoint has had.
-public struct StoredCORSPolicy: Sendable, Equatable {
+public struct StoredCORSPolicy: Sendable {
     public var policy: CORSPolicy
     public var generation: Int64
+    var endpoint: (id: ID<Endpoint>, slug: String)
 }
 
 extension TenantConnection {
-    /// - Parameter name: of the endpoint, its id or slug.
-    public func corsPolicy(of name: String) throws -> StoredCORSPolicy { try storedPolicy(of: name).policy }
+    /// - Parameters:
+    ///   - name: of the endpoint, its id or slug.
+    ///   - pin: the only endpoint that who asks may use.
+    public func corsPolicy(of name: String, pin: String? = nil) throws -> StoredCORSPolicy { try storedPolicy(of: name, pin: pin) }
 
     /// Replaces all of the policy. Each time is another generation, of the policy and of the endpoint.
     /// - Parameter condition: 412 where the present generation is not among these.
     public func setCORSPolicy(
-        _ policy: CORSPolicy, of name: String, if condition: EntityTags? = nil, by actor: AuditActor
+        _ policy: CORSPolicy, of name: String, pin: String? = nil, if condition: EntityTags? = nil, by actor: AuditActor
     ) throws -> StoredCORSPolicy {
         try transaction {
-            let (id, before) = try storedPolicy(of: name, locked: true)
+            var stored = try storedPolicy(of: name, pin: pin, locked: true)
+            let before = stored
+            let id = stored.endpoint.id
             if let condition, !condition.match(before.generation) {
                 throw APIError(.versionConflict, "The policy has changed since it was read.")
             }
@@ -32,19 +37,24 @@ extension TenantConnection {
                 """)[0]
             try audit(
                 AuditEntry(action: "endpoint.cors", target: ("endpoint", id.description), before: before.policy, after: policy), by: actor)
-            return StoredCORSPolicy(policy: policy, generation: try row.get("cors_generation"))
+            stored.policy = policy
+            stored.generation = try row.get("cors_generation")
+            return stored
         }
     }
 
-    private func storedPolicy(of name: String, locked: Bool = false) throws -> (id: ID<Endpoint>, policy: StoredCORSPolicy) {
+    private func storedPolicy(of name: String, pin: String?, locked: Bool = false) throws -> StoredCORSPolicy {
         let rows = try query(
             """
-            SELECT id, cors, cors_generation FROM endpoints
+            SELECT id, slug, cors, cors_generation FROM endpoints
             WHERE project_id = \(project) AND (id = \(name) OR slug = \(name)) AND deleted_at IS NULL AND status <> 'deleted'
             \(trusted: locked ? "FOR UPDATE" : "")
             """)
         guard let row = rows.first else { throw CatalogError.endpointNotFound }
-        return (try row.get("id"), StoredCORSPolicy(policy: try row.corsPolicy() ?? .standard, generation: try row.get("cors_generation")))
+        let slug: String = try row.get("slug")
+        if let pin, pin != slug { throw APIError(.endpointMismatch, "The API key is pinned to another endpoint.") }
+        return StoredCORSPolicy(
+            policy: try row.corsPolicy() ?? .standard, generation: try row.get("cors_generation"), endpoint: (try row.get("id"), slug))
     }
 }
 

@@ -25,10 +25,24 @@ public enum Access: Sendable, Equatable {
     /// Every good key, whatever its scopes.
     case anyKey
     case scope(Scope)
+    /// Keys of the scope inference or management: what both work with.
+    case inferenceOrManagement
 
     public static let inference = Access.scope(.inference)
     public static let management = Access.scope(.management)
     public static let execution = Access.scope(.execution)
+
+    /// Why a key with these scopes may not call; nil = it may.
+    func refusal(of scopes: Set<Scope>) -> APIError? {
+        switch self {
+        case .open, .anyKey: nil
+        case .scope(let scope):
+            scopes.contains(scope) ? nil : APIError(.scopeInsufficient, "The API key lacks the scope '\(scope.rawValue)'.")
+        case .inferenceOrManagement:
+            scopes.isDisjoint(with: [.inference, .management])
+                ? APIError(.scopeInsufficient, "The API key needs the scope 'inference' or 'management'.") : nil
+        }
+    }
 }
 
 public typealias Handler = @Sendable (Request, Context) throws -> Response
@@ -72,6 +86,7 @@ extension Route {
             case .open: "open"
             case .anyKey: "any key"
             case .scope(let scope): scope.rawValue
+            case .inferenceOrManagement: "inference or management"
             }
         let meter =
             switch meter {

@@ -123,9 +123,7 @@ public struct Server: Sendable {
             }
             throw APIError(.crossProjectAccess, "The API key belongs to another project.")
         }
-        if case .scope(let scope) = route.access, !principal.scopes.contains(scope) {
-            throw APIError(.scopeInsufficient, "The API key lacks the scope '\(scope.rawValue)'.")
-        }
+        if let refusal = route.access.refusal(of: principal.scopes) { throw refusal }
         if let pin = principal.endpointPin, let endpoint = request.location.endpoint, endpoint != pin {
             throw APIError(.endpointMismatch, "The API key is pinned to another endpoint.")
         }

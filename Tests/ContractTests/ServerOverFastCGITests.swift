@@ -33,7 +33,7 @@ private final class ServerBench: Sendable {
     let dispatched: Monitor<[String]>
     let logPath: String
 
-    init(threads: Int = 2) throws {
+    init(threads: Int = 2, cors: CrossOrigin? = nil) throws {
         let dispatched = Monitor<[String]>([])
         let bench = try FrontBench()
         let handler: Handler = { request, context in
@@ -50,7 +50,8 @@ private final class ServerBench: Sendable {
         ]
         logPath = bench.path + ".log"
         let services = Services(parser: JSONParser(), metrics: Metrics(), logger: quiet, timeScale: 1)
-        let server = Server(routes: routes, authenticator: Keys(), services: services, accessLog: try AccessLog(path: logPath))
+        let server = Server(
+            routes: routes, authenticator: Keys(), services: services, accessLog: try AccessLog(path: logPath), crossOrigin: cors)
         front = bench
         self.dispatched = dispatched
         running = bench.serve(threads: threads) { server.handle($0) }
@@ -108,6 +109,95 @@ private final class ServerBench: Sendable {
             #expect(try client.get("/acme/chat/v1/things", [("HTTP_AUTHORIZATION", "bearer pinned")]).status == 200)
             #expect(try client.get("/\(ServerBench.Keys.project)/v1/things/", [Self.good]).status == 200)
             #expect(try client.get("/open").status == 200)
+            client.leave()
+            bench.running.end()
+        }
+    }
+
+    /// One endpoint `acme/chat`, open to one page.
+    private struct Pages: CrossOriginPolicies, CrossOriginPolicy {
+        func policy(project: String, endpoint: String) -> (any CrossOriginPolicy)? { project == "acme" && endpoint == "chat" ? self : nil }
+        func allowedOrigin(for origin: String) -> String? { origin == "https://a.example" ? origin : nil }
+        func allows(method: String) -> Bool { method == "GET" }
+        func allows(headers names: String) -> Bool { names == "authorization" || names.isEmpty }
+        let methodList = "GET"
+        let headerList = "Authorization"
+        let maxAge = 60
+        let allowCredentials = true
+    }
+
+    /// Names and values of the headers for browsers, in the order in which they came.
+    private static func cors(_ answer: FastCGIClient.Answer) -> [String] {
+        answer.head.components(separatedBy: "\r\n").filter {
+            $0.hasPrefix("Access-Control-") || $0.hasPrefix("X-Cors-") || $0.hasPrefix("Vary")
+        }
+        .filter { !$0.contains("Expose") }
+    }
+
+    @Test(arguments: [CrossOrigin.Mode.proxy, .own])
+    func browsersAreToldByTheServerOrByNginxAndNeverByBoth(mode: CrossOrigin.Mode) async throws {
+        try await onThread {
+            let bench = try ServerBench(cors: CrossOrigin(Pages(), mode: mode))
+            let client = try bench.front.connect()
+            let page = ("HTTP_ORIGIN", "https://a.example")
+            let always = mode == .own ? ["Vary: Origin"] : []
+            let allowed =
+                mode == .own
+                ? always + ["Access-Control-Allow-Origin: https://a.example", "Access-Control-Allow-Credentials: true"]
+                : ["X-Cors-Origin: https://a.example", "X-Cors-Credentials: true"]
+            for path in ["/acme/chat/v1/things?q=1", "/acme/chat/v1/things?fail=1", "/acme/chat/v1/nothing"] {
+                for key in [("HTTP_AUTHORIZATION", "Bearer good"), ("HTTP_AUTHORIZATION", "Bearer bad")] {
+                    #expect(Self.cors(try client.get(path, [page, key])) == allowed)
+                    #expect(Self.cors(try client.get(path, [("HTTP_ORIGIN", "https://b.example"), key])) == always)
+                    #expect(Self.cors(try client.get(path, [key])) == always)
+                }
+            }
+            for path in ["/v1/things", "/acme/v1/things", "/acme/other/v1/things", "/open"] {
+                #expect(Self.cors(try client.get(path, [page, Self.good])) == always)
+            }
+            func preflight(_ headers: [(String, String)], _ path: String = "/acme/chat/v1/things") throws -> FastCGIClient.Answer {
+                try client.call([("REQUEST_METHOD", "OPTIONS"), ("REQUEST_URI", path)] + headers, [])
+            }
+            let asked = [
+                page, ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", "GET"), ("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "authorization"),
+            ]
+            let answer = try preflight(asked)
+            #expect(answer.status == 204 && answer.header("Content-Length") == nil)
+            #expect(
+                Set(Self.cors(answer))
+                    == Set(
+                        always + [
+                            "Access-Control-Allow-Origin: https://a.example", "Access-Control-Allow-Methods: GET",
+                            "Access-Control-Allow-Headers: Authorization", "Access-Control-Max-Age: 60",
+                            "Access-Control-Allow-Credentials: true",
+                        ]))
+            let refused = [
+                try preflight([page, ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", "POST")]),
+                try preflight([page, ("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "x-mine")]), try preflight([("HTTP_ORIGIN", "null")]),
+                try preflight(asked, "/acme/v1/things"),
+            ]
+            for answer in refused { #expect(answer.status == 403 && Self.cors(answer) == always) }
+            #expect(try preflight([]).status == 405)
+            client.leave()
+            bench.running.end()
+        }
+    }
+
+    @Test func nginxHasItsErrorsRenderedForPages() async throws {
+        try await onThread {
+            let bench = try ServerBench(cors: CrossOrigin(Pages(), mode: .proxy))
+            let client = try bench.front.connect()
+            for (name, status, code) in [
+                ("too-large", 413, "request_too_large"), ("headers-too-large", 431, "request_too_large"), ("not-found", 404, "not_found"),
+                ("method-not-allowed", 405, "method_not_allowed"), ("unavailable", 503, "service_unavailable"),
+                ("timeout", 504, "gateway_timeout"), ("internal", 500, "internal_error"),
+            ] {
+                let answer = try client.get(
+                    "/acme/chat/v1/things", [("HTTP_ORIGIN", "https://a.example"), ("XEROTIER_ERROR", name), Self.good])
+                #expect(answer.status == status && Self.error(answer)["code"] as? String == code)
+                #expect(answer.header("X-Cors-Origin") == "https://a.example")
+            }
+            #expect(bench.dispatched.withLock { $0 } == [])
             client.leave()
             bench.running.end()
         }

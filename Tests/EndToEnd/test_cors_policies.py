@@ -15,6 +15,7 @@ def manager(stack, engines):
     project = Project.create("cors", credit=None)
     caller = Caller(stack.origin, project.key("management").key)
     caller.project, caller.endpoint = project, project.endpoint(engines[0].url)
+    caller.upstream = engines[0].url
     caller.path = f"/v1/endpoints/{caller.endpoint.slug}/cors"
     return caller
 
@@ -100,7 +101,14 @@ def test_another_projects_endpoint_is_not_found(manager, tenant):
 
 
 def test_a_key_of_another_scope_is_refused(stack, manager):
+    """Keys that use an endpoint may see its policy; keys that manage it may change it."""
     for scope in ("inference", "execution"):
         caller = Caller(stack.origin, manager.project.key(scope).key)
         expect_error(put_policy(caller, manager.endpoint.slug, {}), 403, "scope_insufficient")
+        answer = caller.get(manager.path)
+        shown(answer) if scope == "inference" else expect_error(answer, 403, "scope_insufficient")
+    pinned = Caller(stack.origin, manager.project.key("management", endpoint=manager.project.endpoint(manager.upstream).slug).key)
+    for name in (manager.endpoint.slug, manager.endpoint.id):
+        expect_error(put_policy(pinned, name, {}), 403, "endpoint_mismatch")
+        expect_error(pinned.get(f"/v1/endpoints/{name}/cors"), 403, "endpoint_mismatch")
     expect_error(manager.get(manager.path, key=None), 401, "authentication_error")
