@@ -118,15 +118,13 @@ extension TenantConnection {
     /// Every request that began in `span`, whether it is in the rollups or not.
     /// - Parameter endpoint: only those of this endpoint; nil = of all.
     func usage(_ span: UsageSpan, endpoint: String?) throws -> UsageSums {
-        let mark = try usageWatermark()
-        return try UsageSums(
+        try UsageSums(
             query(
                 """
                 WITH event AS (
-                    SELECT \(trusted: UsageRollupSQL.columns) FROM usage_events
-                    WHERE project_id = \(project) AND xid >= \(mark)::xid8 AND xid >= (SELECT watermark FROM usage_progress)
-                        AND created_at >= to_timestamp(\(span.firstDay.start)) AND created_at < to_timestamp(\(span.endDay.start))
-                        AND (\(endpoint)::text IS NULL OR endpoint_slug = \(endpoint))
+                    SELECT \(trusted: UsageRollupSQL.columns)
+                    FROM usage_events_past_watermark(\(project), to_timestamp(\(span.firstDay.start)), to_timestamp(\(span.endDay.start)))
+                    WHERE (\(endpoint)::text IS NULL OR endpoint_slug = \(endpoint))
                     UNION ALL
                     SELECT \(trusted: UsageRollupSQL.columns) FROM usage_events
                     WHERE project_id = \(project)
@@ -149,17 +147,15 @@ extension TenantConnection {
 
     /// A line for each day of `range` on which there was something, and for each value of the group on it.
     func dailyUsage(_ range: UsageRange, by group: UsageGroup, endpoint: String?, _ list: ListQuery) throws -> ListPage<UsageDay> {
-        let mark = try usageWatermark()
         let (first, end) = (UTCDay(second: range.start), UTCDay(second: range.end))
         let after = try Self.place(of: list.after, "after", group)
         let before = try Self.place(of: list.before, "before", group)
         let rows = try query(
             """
             WITH event AS (
-                SELECT \(trusted: UsageRollupSQL.columns) FROM usage_events
-                WHERE project_id = \(project) AND xid >= \(mark)::xid8 AND xid >= (SELECT watermark FROM usage_progress)
-                    AND created_at >= to_timestamp(\(first.start)) AND created_at < to_timestamp(\(end.start))
-                    AND (\(endpoint)::text IS NULL OR endpoint_slug = \(endpoint)))
+                SELECT \(trusted: UsageRollupSQL.columns)
+                FROM usage_events_past_watermark(\(project), to_timestamp(\(first.start)), to_timestamp(\(end.start)))
+                WHERE (\(endpoint)::text IS NULL OR endpoint_slug = \(endpoint)))
             \(trusted: UsageRollupSQL.fresh)
             , rollup AS (
                 SELECT \(trusted: UsageRollupSQL.allColumns), \(trusted: group.column) AS label FROM daily_usage_rollups
@@ -184,12 +180,6 @@ extension TenantConnection {
                     day: try row.get("day"), label: try row.get("label"), endpointStatus: try row.optional("endpoint_status"),
                     sums: try UsageSums(row))
             })
-    }
-
-    /// Read ahead of the query that uses it, and only to tell Postgres how few rows lie past it: the query itself asks again, so that rollups and
-    /// watermark are those of one moment.
-    private func usageWatermark() throws -> String {
-        try query("SELECT watermark::text AS watermark FROM usage_progress")[0].get("watermark")
     }
 
     /// When the project was made, unix seconds.

@@ -998,6 +998,70 @@ $$;
 
 
 --
+-- Name: usage_events; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_events (
+    id text NOT NULL,
+    project_id text NOT NULL,
+    endpoint_id text,
+    endpoint_slug text,
+    model_id text,
+    model_name text,
+    model_version text,
+    api_key_id text,
+    user_id text,
+    request_id text NOT NULL,
+    surface text NOT NULL,
+    service_tier text NOT NULL,
+    tier text NOT NULL,
+    worker_id text,
+    is_xim boolean NOT NULL,
+    is_stream boolean NOT NULL,
+    input_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    cached_tokens bigint NOT NULL,
+    reasoning_tokens bigint NOT NULL,
+    cost_nano bigint NOT NULL,
+    price_nano_per_mtok bigint NOT NULL,
+    multiplier_bp integer NOT NULL,
+    status_code integer NOT NULL,
+    error_code text,
+    fault text NOT NULL,
+    finish_reason text,
+    cut_by_client boolean NOT NULL,
+    ttft_ms integer,
+    latency_ms integer NOT NULL,
+    queue_ms integer NOT NULL,
+    router_us integer NOT NULL,
+    retries integer NOT NULL,
+    region text,
+    ledger_tx_id text,
+    created_at timestamp with time zone NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+)
+PARTITION BY RANGE (created_at);
+
+
+--
+-- Name: usage_events_past_watermark(text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_events_past_watermark(project text, first timestamp with time zone, before timestamp with time zone) RETURNS SETOF public.usage_events
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    mark xid8;
+BEGIN
+    SELECT watermark INTO mark FROM usage_progress;
+    RETURN QUERY EXECUTE format(
+        'SELECT * FROM usage_events WHERE project_id = %L AND xid >= %L::xid8 AND created_at >= %L::timestamptz AND created_at < %L::timestamptz',
+        project, mark, first, before);
+END
+$$;
+
+
+--
 -- Name: usage_histogram(bytea); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1585,52 +1649,6 @@ CREATE TABLE public.service_tiers (
     CONSTRAINT service_tiers_tokens_per_minute_check CHECK ((tokens_per_minute > 0)),
     CONSTRAINT service_tiers_tokens_per_month_check CHECK ((tokens_per_month > 0))
 );
-
-
---
--- Name: usage_events; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.usage_events (
-    id text NOT NULL,
-    project_id text NOT NULL,
-    endpoint_id text,
-    endpoint_slug text,
-    model_id text,
-    model_name text,
-    model_version text,
-    api_key_id text,
-    user_id text,
-    request_id text NOT NULL,
-    surface text NOT NULL,
-    service_tier text NOT NULL,
-    tier text NOT NULL,
-    worker_id text,
-    is_xim boolean NOT NULL,
-    is_stream boolean NOT NULL,
-    input_tokens bigint NOT NULL,
-    output_tokens bigint NOT NULL,
-    cached_tokens bigint NOT NULL,
-    reasoning_tokens bigint NOT NULL,
-    cost_nano bigint NOT NULL,
-    price_nano_per_mtok bigint NOT NULL,
-    multiplier_bp integer NOT NULL,
-    status_code integer NOT NULL,
-    error_code text,
-    fault text NOT NULL,
-    finish_reason text,
-    cut_by_client boolean NOT NULL,
-    ttft_ms integer,
-    latency_ms integer NOT NULL,
-    queue_ms integer NOT NULL,
-    router_us integer NOT NULL,
-    retries integer NOT NULL,
-    region text,
-    ledger_tx_id text,
-    created_at timestamp with time zone NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
-)
-PARTITION BY RANGE (created_at);
 
 
 --
@@ -2829,6 +2847,14 @@ GRANT ALL ON FUNCTION public.restart_usage_rollups() TO xerotier_system;
 
 
 --
+-- Name: TABLE usage_events; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.usage_events TO xerotier_tenant;
+GRANT SELECT,INSERT ON TABLE public.usage_events TO xerotier_system;
+
+
+--
 -- Name: TABLE api_keys; Type: ACL; Schema: public; Owner: -
 --
 
@@ -3017,14 +3043,6 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.provider_events TO xerotier_system;
 
 GRANT SELECT ON TABLE public.service_tiers TO xerotier_tenant;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.service_tiers TO xerotier_system;
-
-
---
--- Name: TABLE usage_events; Type: ACL; Schema: public; Owner: -
---
-
-GRANT SELECT ON TABLE public.usage_events TO xerotier_tenant;
-GRANT SELECT,INSERT ON TABLE public.usage_events TO xerotier_system;
 
 
 --
