@@ -28,12 +28,13 @@ let package = Package(
 
         // Layer 1: pure wire types, and one wrapper for each library.
         .target(name: "OpenAI"),
-        .target(name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")]),
+        .target(name: "Addresses"),
+        .target(name: "Configuration", dependencies: ["Addresses", .product(name: "Yams", package: "Yams")]),
         .target(name: "Threads", dependencies: ["CThreads"]),
         .target(name: "FastCGI", dependencies: ["CFastCGI", "Threads"]),
         .target(name: "Postgres", dependencies: ["CPostgres"]),
         .target(name: "Redis", dependencies: ["CRedis", "Threads"]),
-        .target(name: "HTTPClient", dependencies: ["CCurl", "Threads"]),
+        .target(name: "HTTPClient", dependencies: ["Addresses", "CCurl", "Threads"]),
         .target(name: "JSON", dependencies: ["CSimdJSON", "Threads"]),
         .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
 
@@ -42,7 +43,7 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "OpenAI", "FastCGI", "HTTPClient", "Postgres", "Redis", "JSON", "Crypto", "Tenancy", "Jobs", "Threads",
+                "Addresses", "OpenAI", "FastCGI", "HTTPClient", "Postgres", "Redis", "JSON", "Crypto", "Tenancy", "Jobs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
@@ -52,7 +53,7 @@ let package = Package(
         .target(name: "Mail", dependencies: ["CCurl", "OpenAI", "Postgres", "Tenancy"]),
 
         // Layer 3: features; each may import those above it in this list.
-        .target(name: "Accounts", dependencies: ["Server", "Tenancy", "Crypto"]),
+        .target(name: "Accounts", dependencies: ["Addresses", "Server", "Tenancy", "Crypto"]),
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient"]),
         .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient"]),
@@ -61,20 +62,20 @@ let package = Package(
         .executableTarget(
             name: "gateway",
             dependencies: [
-                "Configuration", "Server", "Tenancy", "Accounts", "Billing", "Catalog", "Inference", "HTTPClient",
+                "Addresses", "Configuration", "Server", "Tenancy", "Accounts", "Billing", "Catalog", "Inference", "HTTPClient",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
             name: "migrate",
             dependencies: [
-                "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Server", "Accounts", "Catalog",
+                "Addresses", "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Server", "Accounts", "Catalog",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "workers/migrate"),
         .executableTarget(
             name: "billing",
             dependencies: [
-                "Configuration", "HTTPClient", "Tenancy", "Accounts", "Billing", "Mail", "Threads",
+                "Addresses", "Configuration", "HTTPClient", "Tenancy", "Accounts", "Billing", "Mail", "Threads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/billing"),
@@ -97,9 +98,9 @@ let package = Package(
 
         .testTarget(name: "OpenAITests", dependencies: ["OpenAI"]),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
-        .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient"]),
+        .testTarget(name: "HTTPClientTests", dependencies: ["Addresses", "HTTPClient"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
-        .testTarget(name: "ServerTests", dependencies: ["Server"]),
+        .testTarget(name: "ServerTests", dependencies: ["Addresses", "Server"]),
         .testTarget(name: "BillingTests", dependencies: ["Billing", "Crypto", "HTTPClient"]),
         .testTarget(name: "AccountsTests", dependencies: ["Accounts", "JSON"]),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "JSON"]),
@@ -107,8 +108,8 @@ let package = Package(
         .testTarget(
             name: "ContractTests",
             dependencies: [
-                "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Server", "Accounts", "Billing", "Catalog",
-                "Inference", "Mail", "Threads",
+                "Addresses", "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Server", "Accounts", "Billing",
+                "Catalog", "Inference", "Mail", "Threads",
             ]),
     ],
     swiftLanguageModes: [.v6],

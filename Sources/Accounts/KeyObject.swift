@@ -1,3 +1,4 @@
+import Addresses
 import OpenAI
 import Postgres
 import Server
@@ -79,7 +80,7 @@ public struct IPFilterRules: Sendable, Codable, Equatable {
             throw APIError.invalid(name, "An IP filter has at most \(Self.mostEntries) entries.")
         }
         for (name, entries) in [("allow", allow), ("block", block)] {
-            for (index, entry) in entries.enumerated() where CIDR(entry) == nil {
+            for (index, entry) in entries.enumerated() where IPRange(entry) == nil {
                 throw APIError.invalid(
                     "\(prefix)\(name)[\(index)]",
                     "An entry is an address range such as 10.0.0.0/8 or 2001:db8::/32, without bits beyond its prefix.")
@@ -89,12 +90,12 @@ public struct IPFilterRules: Sendable, Codable, Equatable {
 
     /// What authentication works with. Entries that are none, which the checks kept out, would let nobody in.
     var filter: IPFilter? {
-        let ranges = (allow: allow.compactMap { CIDR($0) }, block: block.compactMap { CIDR($0) })
+        let ranges = (allow: allow.compactMap { IPRange($0) }, block: block.compactMap { IPRange($0) })
         if ranges.allow.count != allow.count || ranges.block.count != block.count { return IPFilter(block: Self.everything) }
         return allow.isEmpty && block.isEmpty ? nil : IPFilter(allow: ranges.allow, block: ranges.block)
     }
 
-    private static let everything = ["0.0.0.0/0", "::/0"].compactMap { CIDR($0) }
+    private static let everything = ["0.0.0.0/0", "::/0"].compactMap { IPRange($0) }
 }
 
 extension KeyObject {

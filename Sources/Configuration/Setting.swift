@@ -1,3 +1,4 @@
+import Addresses
 import Foundation
 
 /// One row of the table of settings: its key, and how it is read and written.
@@ -38,7 +39,7 @@ struct Setting: Sendable {
         },
         choice("egress.allow_http", \.egressAllowHTTP, ["true": true, "false": false, "1": true, "0": false]),
         list("egress.ports", \.egressPorts, of: "a port") { Int($0).flatMap { (1...65_535).contains($0) ? $0 : nil } },
-        list("egress.allow_cidrs", \.egressAllowCIDRs, of: "a range such as 10.0.0.0/8") { isRange($0) ? $0 : nil },
+        list("egress.allow_cidrs", \.egressAllowCIDRs, of: "a range such as 10.0.0.0/8") { IPRange($0) == nil ? nil : $0 },
         list("egress.own_hosts", \.egressOwnHosts, of: "a host") { $0.wholeMatch(of: /[0-9a-zA-Z.:-]+/) == nil ? nil : $0 },
         choice("cors.mode", \.corsMode, ["proxy", "self"]),
         choice("billing.provider", \.billing.provider, ["manual", "stripe"]),
@@ -52,15 +53,7 @@ struct Setting: Sendable {
         string("mail.user", \.mail.user),
         string("mail.password", \.mail.password, isSecret: true),
         choice("mail.tls", \.mail.tls, ["required", "off"]),
-        Setting(
-            key: "trusted.proxies", isSecret: false,
-            apply: { text, configuration in
-                let ranges = text.split(separator: ",").map { $0.filter { $0 != " " } }
-                for range in ranges where range.wholeMatch(of: /[0-9a-fA-F:.]+\/[0-9]{1,3}/) == nil {
-                    throw ConfigurationError("trusted.proxies: '\(range)' is not an address range such as 10.0.0.0/8")
-                }
-                configuration.trustedProxies = ranges
-            }, read: { $0.trustedProxies.joined(separator: ",") }),
+        list("trusted.proxies", \.trustedProxies, of: "a range such as 10.0.0.0/8") { IPRange($0) == nil ? nil : $0 },
         Setting(
             key: "time.scale", isSecret: false,
             apply: { text, configuration in
@@ -101,14 +94,6 @@ struct Setting: Sendable {
     }
 
     /// An address, perhaps with a number of bits.
-    private static func isRange(_ text: String) -> Bool {
-        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-        var address = [UInt8](repeating: 0, count: 16)
-        let isSix = parts[0].contains(":")
-        guard inet_pton(isSix ? AF_INET6 : AF_INET, parts[0], &address) == 1 else { return false }
-        return parts.count == 1 || parts[1].wholeMatch(of: /[0-9]{1,3}/) != nil && Int(parts[1]).map { $0 <= (isSix ? 128 : 32) } == true
-    }
-
     private static func choice<Value: Equatable & Sendable>(_ key: String, _ path: Path<Value>, _ values: KeyValuePairs<String, Value>)
         -> Setting
     {

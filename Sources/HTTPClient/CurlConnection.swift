@@ -9,9 +9,8 @@ import Glibc
 final class CurlConnection {
     /// What is before the path, such as `https://host:1234`.
     let origin: String
-    private let easy: UnsafeMutableRawPointer
+    private let easy: CurlEasy
     private let multi: UnsafeMutableRawPointer
-    private let settings: HTTPClientSettings
     private let pin: HTTPPin?
     /// nil while connecting.
     private var outcome: CURLcode?
@@ -19,53 +18,30 @@ final class CurlConnection {
     /// Without TLS the bytes on the socket are the bytes of HTTP, and curl is not needed any more.
     private let isPlain: Bool
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8 * 1024, alignment: 16)
-    fileprivate var isBlocked = false
 
     /// What is waited for once the connection is open: the extra descriptor, and the socket.
     private var watched = [pollfd(fd: -1, events: 0, revents: 0), pollfd(fd: -1, events: 0, revents: 0)]
 
     /// Begins to connect.
     init(to origin: String, pin: HTTPPin?, _ settings: HTTPClientSettings) {
-        globalInit
-        guard let easy = curl_easy_init(), let multi = curl_multi_init() else { fatalError("out of memory") }
+        easy = CurlEasy(settings, bufferSize: buffer.count)
+        guard let multi = curl_multi_init() else { fatalError("out of memory") }
         self.origin = origin
         isPlain = origin.utf8.starts(with: "http:".utf8)
-        self.easy = easy
         self.multi = multi
-        self.settings = settings
         self.pin = pin
-        let context = Unmanaged.passUnretained(self).toOpaque()
-        setOptions(context)
-        curl_multi_add_handle(multi, easy)
+        curl_shim_set_string(easy.handle, CURLOPT_URL, origin)
+        if let pin { curl_shim_set_list(easy.handle, CURLOPT_RESOLVE, pin.list) }
+        curl_shim_set_long(easy.handle, CURLOPT_CONNECT_ONLY, 1)
+        curl_multi_add_handle(multi, easy.handle)
         perform()
     }
 
     deinit {
         // This closes the connection.
-        curl_multi_remove_handle(multi, easy)
-        curl_easy_cleanup(easy)
+        curl_multi_remove_handle(multi, easy.handle)
         curl_multi_cleanup(multi)
         buffer.deallocate()
-    }
-
-    private func setOptions(_ context: UnsafeMutableRawPointer) {
-        curl_shim_set_string(easy, CURLOPT_URL, origin)
-        if let pin { curl_shim_set_list(easy, CURLOPT_RESOLVE, pin.list) }
-        curl_shim_set_long(easy, CURLOPT_CONNECT_ONLY, 1)
-        curl_shim_set_long(easy, CURLOPT_NOSIGNAL, 1)
-        curl_shim_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
-        curl_shim_set_string(easy, CURLOPT_PROTOCOLS_STR, "http,https")
-        curl_shim_set_string(easy, CURLOPT_NOPROXY, "*")
-        curl_shim_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, Int(settings.connectTimeout.roundedUpMilliseconds))
-        curl_shim_set_long(easy, CURLOPT_TCP_NODELAY, 1)
-        curl_shim_set_long(easy, CURLOPT_TCP_KEEPALIVE, 1)
-        curl_shim_set_long(easy, CURLOPT_BUFFERSIZE, buffer.count)
-        curl_shim_set_string(easy, CURLOPT_CAINFO, nil)
-        curl_shim_set_string(easy, CURLOPT_CAPATH, nil)
-        curl_shim_set_tls_function(easy, useSharedAuthorities)
-        curl_shim_set_pointer(easy, CURLOPT_SSL_CTX_DATA, context)
-        curl_shim_set_socket_function(easy, openGuardedSocket)
-        curl_shim_set_pointer(easy, CURLOPT_OPENSOCKETDATA, context)
     }
 
     // MARK: Connecting
@@ -90,7 +66,7 @@ final class CurlConnection {
             var code = CURLE_OK
             guard curl_shim_multi_result(multi, &code) != 0 else { return }
             outcome = code
-            socket = curl_shim_socket(easy)
+            socket = curl_shim_socket(easy.handle)
             watched[1].fd = socket
             if isPlain && code == CURLE_OK { letReceiveWait() }
         }
@@ -128,7 +104,7 @@ final class CurlConnection {
             return count >= 0 ? count : errno == EAGAIN || errno == EINTR ? 0 : nil
         }
         var count = 0
-        switch curl_easy_send(easy, bytes.baseAddress, bytes.count, &count) {
+        switch curl_easy_send(easy.handle, bytes.baseAddress, bytes.count, &count) {
         case CURLE_OK: return count
         case CURLE_AGAIN: return 0
         default: return nil
@@ -155,7 +131,7 @@ final class CurlConnection {
             return count == 0 ? .end : errno == EAGAIN || errno == EINTR ? .nothingYet : .broken
         }
         var count = 0
-        switch curl_easy_recv(easy, buffer.baseAddress, buffer.count, &count) {
+        switch curl_easy_recv(easy.handle, buffer.baseAddress, buffer.count, &count) {
         case CURLE_OK where count == 0: return .end
         case CURLE_OK: return received(count)
         case CURLE_AGAIN: return .nothingYet
@@ -180,7 +156,7 @@ final class CurlConnection {
     private func failure(_ code: CURLcode) -> HTTPFailure {
         let kind: HTTPFailure.Kind =
             switch code {
-            case _ where isBlocked: .blocked
+            case _ where easy.isBlocked: .blocked
             case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_OPERATION_TIMEDOUT: .cannotConnect
             case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE: .untrusted
             case CURLE_SEND_ERROR, CURLE_RECV_ERROR: .lost
@@ -189,40 +165,4 @@ final class CurlConnection {
             }
         return HTTPFailure(kind, String(cString: curl_easy_strerror(code)))
     }
-
-    fileprivate func useAuthorities(of tls: OpaquePointer) { settings.authorities.use(in: tls) }
-
-    /// The address checked here is the one that curl connects to, so a name cannot change its mind in between.
-    fileprivate func openSocket(to address: UnsafeMutablePointer<curl_sockaddr>) -> Int32 {
-        // The address goes on past the end of its declared type, so it must not be copied.
-        guard let offset = MemoryLayout<curl_sockaddr>.offset(of: \.addr) else { return -1 }
-        let target = UnsafeRawPointer(address).advanced(by: offset).assumingMemoryBound(to: sockaddr.self)
-        let wanted = address.pointee
-        guard let ip = IPAddress(target, length: wanted.addrlen), settings.isAllowed(ip) else {
-            isBlocked = true
-            return -1
-        }
-        isBlocked = false
-        return Glibc.socket(wanted.family, wanted.socktype | Int32(SOCK_CLOEXEC.rawValue), wanted.protocol)
-    }
-}
-
-let globalInit: Void = { curl_global_init(Int(CURL_GLOBAL_SSL)) }()
-
-private func connection(_ context: UnsafeMutableRawPointer) -> CurlConnection { Unmanaged.fromOpaque(context).takeUnretainedValue() }
-
-/// curl would read the system's certificates for each handle: 1 MB and some 20 ms. All handles share one store instead.
-private func useSharedAuthorities(easy: UnsafeMutableRawPointer?, tls: UnsafeMutableRawPointer?, context: UnsafeMutableRawPointer?)
-    -> CURLcode
-{
-    guard let context, let tls else { return CURLE_SSL_CERTPROBLEM }
-    connection(context).useAuthorities(of: OpaquePointer(tls))
-    return CURLE_OK
-}
-
-private func openGuardedSocket(
-    context: UnsafeMutableRawPointer?, purpose: curlsocktype, address: UnsafeMutablePointer<curl_sockaddr>?
-) -> Int32 {
-    guard let context, let address else { return -1 }
-    return connection(context).openSocket(to: address)
 }

@@ -7,7 +7,7 @@ import Glibc
 /// curl says which sockets it waits for and until when; the waiting is done here, in one poll(2) together with the client's descriptor, and curl is
 /// told which socket is ready, so that it need not ask again. It calls back only inside `act`; the callbacks park what they got here.
 final class CurlHandle {
-    private let easy: UnsafeMutableRawPointer
+    private let easy: CurlEasy
     private let multi: UnsafeMutableRawPointer
     private let settings: HTTPClientSettings
     private var headers: UnsafeMutablePointer<curl_slist>?
@@ -27,7 +27,6 @@ final class CurlHandle {
     fileprivate var headerLines: [UInt8] = []
     fileprivate var status = 0
     fileprivate var headIsComplete = false
-    fileprivate var isBlocked = false
     fileprivate var isOversized = false
     fileprivate var isTooLarge = false
     private var bodyBytes = 0
@@ -37,9 +36,8 @@ final class CurlHandle {
     private(set) var isEnded = false
 
     init(_ settings: HTTPClientSettings) {
-        globalInit
-        guard let easy = curl_easy_init(), let multi = curl_multi_init() else { fatalError("out of memory") }
-        self.easy = easy
+        easy = CurlEasy(settings, bufferSize: 8 * 1024)
+        guard let multi = curl_multi_init() else { fatalError("out of memory") }
         self.multi = multi
         self.settings = settings
         curl_shim_multi_set_long(multi, CURLMOPT_MAXCONNECTS, 1)
@@ -52,52 +50,38 @@ final class CurlHandle {
     deinit {
         curl_shim_multi_set_watch_function(multi, nil, nil)
         curl_shim_multi_set_timer_function(multi, nil, nil)
-        if isAdded { curl_multi_remove_handle(multi, easy) }
-        curl_easy_cleanup(easy)
+        if isAdded { curl_multi_remove_handle(multi, easy.handle) }
         curl_multi_cleanup(multi)
         curl_slist_free_all(headers)
     }
 
     private func setOptions() {
         let context = Unmanaged.passUnretained(self).toOpaque()
-        curl_shim_set_long(easy, CURLOPT_NOSIGNAL, 1)
-        curl_shim_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
-        curl_shim_set_string(easy, CURLOPT_PROTOCOLS_STR, "http,https")
-        curl_shim_set_string(easy, CURLOPT_NOPROXY, "*")
+        let easy = easy.handle
         curl_shim_set_long(easy, CURLOPT_FOLLOWLOCATION, 0)
-        curl_shim_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, Int(settings.connectTimeout.roundedUpMilliseconds))
-        curl_shim_set_long(easy, CURLOPT_TCP_NODELAY, 1)
-        curl_shim_set_long(easy, CURLOPT_TCP_KEEPALIVE, 1)
-        curl_shim_set_long(easy, CURLOPT_BUFFERSIZE, 8 * 1024)
         curl_shim_set_long(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16 * 1024)
         curl_shim_set_bytes_function(easy, CURLOPT_WRITEFUNCTION, receiveBody)
         curl_shim_set_pointer(easy, CURLOPT_WRITEDATA, context)
         curl_shim_set_bytes_function(easy, CURLOPT_HEADERFUNCTION, receiveHeader)
         curl_shim_set_pointer(easy, CURLOPT_HEADERDATA, context)
-        curl_shim_set_string(easy, CURLOPT_CAINFO, nil)
-        curl_shim_set_string(easy, CURLOPT_CAPATH, nil)
-        curl_shim_set_tls_function(easy, useSharedAuthorities)
-        curl_shim_set_pointer(easy, CURLOPT_SSL_CTX_DATA, context)
         if settings.decompresses { curl_shim_set_string(easy, CURLOPT_ACCEPT_ENCODING, "") }
-        curl_shim_set_socket_function(easy, openGuardedSocket)
-        curl_shim_set_pointer(easy, CURLOPT_OPENSOCKETDATA, context)
     }
 
     func begin(_ request: HTTPRequest, pin: HTTPPin?) {
         body.removeAll()
         headerLines.removeAll(keepingCapacity: true)
-        (status, headIsComplete, isBlocked, isOversized) = (0, false, false, false)
+        (status, headIsComplete, isOversized, easy.isBlocked) = (0, false, false, false)
         (hasGivenHead, hasGivenBody, isEnded, hasBegun, result) = (false, false, false, false, nil)
 
         (isTooLarge, bodyBytes) = (false, 0)
         if pin !== self.pin {
             self.pin = pin
-            curl_shim_set_list(easy, CURLOPT_RESOLVE, pin?.list)
+            curl_shim_set_list(easy.handle, CURLOPT_RESOLVE, pin?.list)
         }
-        curl_shim_set_string(easy, CURLOPT_URL, request.url)
+        curl_shim_set_string(easy.handle, CURLOPT_URL, request.url)
         setHeaders(request)
         setBody(request)
-        curl_multi_add_handle(multi, easy)
+        curl_multi_add_handle(multi, easy.handle)
         isAdded = true
     }
 
@@ -106,25 +90,25 @@ final class CurlHandle {
         // An empty value takes the header away: a body is never held back for "100 Continue".
         let lines = (request.extraHeader.map { [$0] } ?? []) + request.headers.texts + ["Expect:"]
         headers = lines.reduce(nil) { list, line in curl_slist_append(list, line) ?? list }
-        curl_shim_set_list(easy, CURLOPT_HTTPHEADER, headers)
+        curl_shim_set_list(easy.handle, CURLOPT_HTTPHEADER, headers)
     }
 
     private func setBody(_ request: HTTPRequest) {
         switch request.method {
         case .get:
-            curl_shim_set_long(easy, CURLOPT_HTTPGET, 1)
+            curl_shim_set_long(easy.handle, CURLOPT_HTTPGET, 1)
         case .post:
             requestBody.removeAll()
             request.body.withUnsafeBytes { requestBody.append($0) }
-            curl_shim_set_long(easy, CURLOPT_POST, 1)
-            curl_shim_set_large(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.count))
-            curl_shim_set_pointer(easy, CURLOPT_POSTFIELDS, requestBody.start)
+            curl_shim_set_long(easy.handle, CURLOPT_POST, 1)
+            curl_shim_set_large(easy.handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.count))
+            curl_shim_set_pointer(easy.handle, CURLOPT_POSTFIELDS, requestBody.start)
         }
     }
 
     /// Takes the transfer out of the multi handle. curl keeps the connection of an answer that was read to its end and closes any other.
     func end() {
-        if isAdded { curl_multi_remove_handle(multi, easy) }
+        if isAdded { curl_multi_remove_handle(multi, easy.handle) }
         isAdded = false
         body.shrink()
         requestBody.shrink()
@@ -197,7 +181,7 @@ final class CurlHandle {
     private func failure(_ code: CURLcode) -> HTTPFailure {
         let kind: HTTPFailure.Kind =
             switch code {
-            case _ where isBlocked: .blocked
+            case _ where easy.isBlocked: .blocked
             case _ where isOversized: .malformed
             case _ where isTooLarge: .tooLarge
             case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_OPERATION_TIMEDOUT: .cannotConnect
@@ -231,23 +215,7 @@ final class CurlHandle {
         return !isTooLarge
     }
 
-    var receivedBytes: Int { Int(curl_shim_received_bytes(easy)) }
-
-    fileprivate func useAuthorities(of tls: OpaquePointer) { settings.authorities.use(in: tls) }
-
-    /// The address checked here is the one that curl connects to, so a name cannot change its mind in between.
-    fileprivate func openSocket(to address: UnsafeMutablePointer<curl_sockaddr>) -> Int32 {
-        // The address goes on past the end of its declared type, so it must not be copied.
-        guard let offset = MemoryLayout<curl_sockaddr>.offset(of: \.addr) else { return -1 }
-        let target = UnsafeRawPointer(address).advanced(by: offset).assumingMemoryBound(to: sockaddr.self)
-        let wanted = address.pointee
-        guard let ip = IPAddress(target, length: wanted.addrlen), settings.isAllowed(ip) else {
-            isBlocked = true
-            return -1
-        }
-        isBlocked = false
-        return socket(wanted.family, wanted.socktype | Int32(SOCK_CLOEXEC.rawValue), wanted.protocol)
-    }
+    var receivedBytes: Int { Int(curl_shim_received_bytes(easy.handle)) }
 }
 
 private func handle(_ context: UnsafeMutableRawPointer) -> CurlHandle { Unmanaged.fromOpaque(context).takeUnretainedValue() }
@@ -272,20 +240,4 @@ private func receiveBody(bytes: UnsafeMutablePointer<CChar>?, size: Int, count: 
 private func receiveHeader(bytes: UnsafeMutablePointer<CChar>?, size: Int, count: Int, context: UnsafeMutableRawPointer?) -> Int {
     guard let context else { return 0 }
     return handle(context).receiveHeaderLine(UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
-}
-
-/// curl would read the system's certificates for each handle: 1 MB and some 20 ms. All handles share one store instead.
-private func useSharedAuthorities(easy: UnsafeMutableRawPointer?, tls: UnsafeMutableRawPointer?, context: UnsafeMutableRawPointer?)
-    -> CURLcode
-{
-    guard let context, let tls else { return CURLE_SSL_CERTPROBLEM }
-    handle(context).useAuthorities(of: OpaquePointer(tls))
-    return CURLE_OK
-}
-
-private func openGuardedSocket(
-    context: UnsafeMutableRawPointer?, purpose: curlsocktype, address: UnsafeMutablePointer<curl_sockaddr>?
-) -> Int32 {
-    guard let context, let address else { return -1 }
-    return handle(context).openSocket(to: address)
 }

@@ -1,3 +1,4 @@
+import Addresses
 import Threads
 
 /// Makes HTTP/1.1 requests, each driven by its caller's thread, and keeps connections between them.

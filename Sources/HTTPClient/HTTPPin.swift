@@ -1,3 +1,4 @@
+import Addresses
 import CCurl
 
 /// The only addresses under which a host is looked for, kept in curl's form (https://curl.se/libcurl/c/CURLOPT_RESOLVE.html).

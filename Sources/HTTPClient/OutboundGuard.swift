@@ -1,3 +1,5 @@
+import Addresses
+
 /// Decides which URLs of tenants may be called, so that nobody reaches the deployment's inside through it (02 §9).
 public struct OutboundGuard: Sendable {
     private let allowHTTP: Bool

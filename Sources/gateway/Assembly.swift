@@ -1,4 +1,5 @@
 import Accounts
+import Addresses
 import Billing
 import Catalog
 import Configuration
@@ -33,7 +34,7 @@ struct Assembly {
         let metrics = Metrics()
         let services = Services(
             parser: JSONParser(), metrics: metrics, logger: logger, timeScale: configuration.timeScale,
-            proxies: TrustedProxies(configuration.trustedProxies.compactMap { CIDR($0) }))
+            proxies: TrustedProxies(configuration.trustedProxies.compactMap { IPRange($0) }))
         let system = SystemDatabase(url: configuration.databaseURL, size: configuration.databasePool)
         let tenants = TenantDatabase(url: configuration.databaseURL, size: configuration.databasePool)
         let redis = RedisPool(socket: configuration.redisSocket, size: configuration.redisPool)
@@ -57,7 +58,7 @@ struct Assembly {
         var upstreamSettings = HTTPUpstreamSettings()
         upstreamSettings.outbound = OutboundGuard(
             allowHTTP: configuration.egressAllowHTTP, ports: configuration.egressPorts,
-            allowRanges: configuration.egressAllowCIDRs.compactMap(IPRange.init), allowHosts: configuration.egressAllowHosts,
+            allowRanges: configuration.egressAllowCIDRs.compactMap { IPRange($0) }, allowHosts: configuration.egressAllowHosts,
             ownHosts: configuration.egressOwnHosts)
         upstreamSettings.timeScale = configuration.timeScale
         upstreamSettings.log = { [logger] in logger.warning("\($0)") }

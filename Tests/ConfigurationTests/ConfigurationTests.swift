@@ -24,6 +24,8 @@ import Testing
         ("XEROTIER_EGRESS_ALLOW_HTTP", "maybe", "egress.allow_http: must be one of true, false, 1, 0"),
         ("XEROTIER_EGRESS_PORTS", "443,70000", "egress.ports: '70000' is not a port"),
         ("XEROTIER_EGRESS_ALLOW_CIDRS", "10.0.0.0/33", "egress.allow_cidrs: '10.0.0.0/33' is not a range such as 10.0.0.0/8"),
+        ("XEROTIER_EGRESS_ALLOW_CIDRS", "10.0.0.1/8", "egress.allow_cidrs: '10.0.0.1/8' is not a range such as 10.0.0.0/8"),
+        ("XEROTIER_TRUSTED_PROXIES", "127.0.0.1", "trusted.proxies: '127.0.0.1' is not a range such as 10.0.0.0/8"),
         ("XEROTIER_EGRESS_ALLOW_CIDRS", "fd00::/8,10.1", "egress.allow_cidrs: '10.1' is not a range such as 10.0.0.0/8"),
         ("XEROTIER_COMPLETION_PREVIOUS_ENCRYPTION_KEY", "x", "completion.previous_encryption_key: must be 32 bytes in base64"),
         ("XEROTIER_LOG_LEVEL", "loud", "log.level: must be one of trace, debug, info, notice, warning, error, critical"),

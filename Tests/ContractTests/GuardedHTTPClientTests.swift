@@ -1,3 +1,4 @@
+import Addresses
 import Foundation
 import HTTPClient
 import Synchronization
@@ -24,7 +25,7 @@ import Testing
     }
 
     static func outbound(_ servers: [RawServer], _ names: Names = Names([:])) -> OutboundGuard {
-        OutboundGuard(allowHTTP: true, ports: servers.map(\.port), allowRanges: [IPRange("127.0.0.1")!], resolve: names.resolve)
+        OutboundGuard(allowHTTP: true, ports: servers.map(\.port), allowRanges: [IPRange("127.0.0.1/32")!], resolve: names.resolve)
     }
 
     static func client(_ servers: [RawServer], _ names: Names = Names([:]), _ change: (inout OutboundLimits) -> Void = { _ in })
@@ -290,7 +291,8 @@ import Testing
             let server = try TLSServer()
             let names = Names(["localhost.example": [["127.0.0.1"]]])
             let outbound = OutboundGuard(
-                ports: [server.port], allowRanges: [IPRange("127.0.0.1")!], allowHosts: ["localhost:\(server.port)"], resolve: names.resolve
+                ports: [server.port], allowRanges: [IPRange("127.0.0.1/32")!], allowHosts: ["localhost:\(server.port)"],
+                resolve: names.resolve
             )
             let client = GuardedHTTPClient(outbound, authorities: CertificateAuthorities(file: server.certificate))
             #expect(try client.send(OutboundRequest(.get, "https://localhost:\(server.port)/"), for: "p").status == 200)

@@ -1,4 +1,5 @@
 import Accounts
+import Addresses
 import ArgumentParser
 import Billing
 import Configuration
@@ -42,7 +43,7 @@ struct CheckoutCommand: ParsableCommand {
             }
             let outbound = OutboundGuard(
                 allowHTTP: configuration.egressAllowHTTP, ports: configuration.egressPorts,
-                allowRanges: configuration.egressAllowCIDRs.compactMap(IPRange.init), allowHosts: configuration.egressAllowHosts,
+                allowRanges: configuration.egressAllowCIDRs.compactMap { IPRange($0) }, allowHosts: configuration.egressAllowHosts,
                 ownHosts: configuration.egressOwnHosts)
             do throws(OutboundRefusal) {
                 return try StripeProvider(configuration.billing, outbound: outbound)

@@ -1,4 +1,5 @@
 import Accounts
+import Addresses
 import ArgumentParser
 import Configuration
 import Crypto
@@ -46,7 +47,7 @@ struct Settings {
     var outbound: OutboundGuard {
         OutboundGuard(
             allowHTTP: configuration.egressAllowHTTP, ports: configuration.egressPorts,
-            allowRanges: configuration.egressAllowCIDRs.compactMap(IPRange.init), allowHosts: configuration.egressAllowHosts,
+            allowRanges: configuration.egressAllowCIDRs.compactMap { IPRange($0) }, allowHosts: configuration.egressAllowHosts,
             ownHosts: configuration.egressOwnHosts)
     }
 

@@ -23,7 +23,7 @@ public struct IPAddress: Sendable, Hashable {
         }
     }
 
-    init?(_ address: UnsafePointer<sockaddr>, length: UInt32) {
+    package init?(_ address: UnsafePointer<sockaddr>, length: UInt32) {
         let raw = UnsafeRawPointer(address)
         switch Int32(address.pointee.sa_family) {
         case AF_INET where Int(length) >= MemoryLayout<sockaddr_in>.size:
@@ -51,6 +51,12 @@ public struct IPAddress: Sendable, Hashable {
         default: nil
         }
     }
+
+    /// The IPv4 address inside a v4-mapped one, any other as it is.
+    public var unmapped: IPAddress { Self.mapped.contains(self) ? IPAddress(bytes: Array(bytes[12...])) ?? self : self }
+
+    /// An IPv4 address as a v4-mapped one: `::ffff:192.0.2.1`.
+    public var mapped: IPAddress? { bytes.count == 4 ? IPAddress(bytes: [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF] + bytes) : nil }
 
     private static let unspecified = [UInt8](repeating: 0, count: 16)
     private static let loopback = [UInt8](repeating: 0, count: 15) + [1]
