@@ -11,9 +11,13 @@ import time
 
 from stackd.say import Problem, say
 
-from .sides import BareNginx, Stack
+from .sides import BareNginx, Free, Stack
+
+Side = BareNginx | Stack | Free
 
 CONNECTIONS = [1, 16, 64, 256]
+# With so many the cost of the ledger and of the quota is measured.
+LEDGER_CONNECTIONS = 64
 STREAMS, CHUNKS, INTERVAL_US = 100, 200, 10_000
 # Time to first chunk: so many short streams, one after the other.
 FIRSTS = 200
@@ -30,6 +34,7 @@ class Results:
     memory: dict[str, float] = dataclasses.field(default_factory=dict)
     # Ours, of everything: what the load generator says, Redis counted and Postgres holds.
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    ledger: dict[str, int] = dataclasses.field(default_factory=dict)
     loads: list[float] = dataclasses.field(default_factory=list)
     sent: int = 0
     faults: list[str] = dataclasses.field(default_factory=list)
@@ -39,7 +44,7 @@ class Load:
     def __init__(self, binary: pathlib.Path):
         self.binary = binary
 
-    def start(self, kind: str, side: BareNginx | Stack, *numbers: object) -> subprocess.Popen:
+    def start(self, kind: str, side: Side, *numbers: object) -> subprocess.Popen:
         return subprocess.Popen([self.binary, kind, str(side.port), side.key, *map(str, numbers)], stdout=subprocess.PIPE, text=True)
 
     def finish(self, process: subprocess.Popen) -> dict:
@@ -67,7 +72,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def cpu_seconds(side: BareNginx | Stack) -> dict[str, float]:
+def cpu_seconds(side: Side) -> dict[str, float]:
     """User and system time of each group; a process' own figure holds that of the children that it has waited for, such as an ended backend."""
     return {group: sum(map(_ticks, (pid for first in pids for pid in descendants(first)))) / os.sysconf("SC_CLK_TCK") for group, pids in side.groups().items()}
 
@@ -80,18 +85,17 @@ def _ticks(pid: int) -> int:
     return sum(map(int, text[text.rindex(")") + 2 :].split()[11:15]))
 
 
-def run(results: Results, load: Load, side: BareNginx | Stack, label: str, kind: str, *numbers: object) -> None:
-    name = "ours" if isinstance(side, Stack) else "bare"
+def run(results: Results, load: Load, side: Side, label: str, kind: str, *numbers: object) -> None:
     before = cpu_seconds(side)
     seen = load.finish(load.start(kind, side, *numbers))
     after = cpu_seconds(side)
     seen["cpu"] = {group: after[group] - before[group] for group in after}
-    results.runs.setdefault((name, label), []).append(seen)
-    note(results, name, label, seen)
+    results.runs.setdefault((side.name, label), []).append(seen)
+    note(results, side.name, label, seen)
 
 
 def note(results: Results, name: str, label: str, seen: dict) -> None:
-    if name == "ours":
+    if name != "bare":
         results.sent += seen["requests"]
     if seen["errors"] or not seen["requests"]:
         results.faults.append(f"{name} {label}: {seen['errors']} of {seen['requests']} requests failed")
@@ -99,14 +103,15 @@ def note(results: Results, name: str, label: str, seen: dict) -> None:
 
 def cpu(results: Results, load: Load, bare: BareNginx, stack: Stack, repetitions: int, seconds: float) -> None:
     warm = Results(before=results.before)
-    for side in (bare, stack):
+    free = Free(stack)
+    for side in (bare, stack, free):
         run(warm, load, side, "warm-up", "requests", 64, 1)
         run(warm, load, side, "warm-up", "streams", 20, 20, 20, INTERVAL_US)
     results.sent, results.faults = warm.sent, warm.faults
     for number in range(1, repetitions + 1):
         say(f"repetition {number} of {repetitions}")
         for connections in CONNECTIONS:
-            for side in (bare, stack):
+            for side in (bare, free, stack) if connections == LEDGER_CONNECTIONS else (bare, stack):
                 run(results, load, side, f"c={connections}", "requests", connections, seconds)
         for side in (bare, stack):
             run(results, load, side, "streams", "streams", STREAMS, STREAMS, CHUNKS, INTERVAL_US)
@@ -151,3 +156,6 @@ def check_counts(results: Results, stack: Stack) -> None:
     results.counts["scripts"] = calls.get("evalsha", 0) + calls.get("eval", 0)
     if not 0 < results.counts["scripts"] <= 2 * results.sent:
         results.faults.append(f"scripts: {results.counts['scripts']} for {results.sent} requests")
+    results.ledger = stack.ledger_rows()
+    if results.ledger["settlements"] != results.ledger["paid requests"]:
+        results.faults.append(f"{results.ledger['settlements']} settlements of {results.ledger['paid requests']} paid requests")

@@ -10,7 +10,7 @@ import time
 
 from stackd.settings import ROOT
 
-from .measure import CHUNKS, CONNECTIONS, FIRSTS, INTERVAL_US, OPEN_CHUNKS, OPEN_STREAMS, STREAMS, Results
+from .measure import CHUNKS, CONNECTIONS, FIRSTS, INTERVAL_US, LEDGER_CONNECTIONS, OPEN_CHUNKS, OPEN_STREAMS, STREAMS, Results
 
 GROUPS = ["nginx", "gateway", "redis", "postgres"]
 
@@ -25,8 +25,9 @@ def render(results: Results, options: argparse.Namespace, command: list[str]) ->
         "",
     ]
     if ("ours", "c=64") in results.runs:
-        lines += cpu_table(results) + [""] + speed_table(results) + [""]
+        lines += cpu_table(results) + [""] + ledger_table(results) + [""] + speed_table(results) + [""]
     lines += goals(results) + ["", "counts  " + "  ".join(f"{name} {count}" for name, count in results.counts.items())]
+    lines += ["ledger  " + "  ".join(f"{name} {count}" for name, count in results.ledger.items())]
     lines += ["valid: every request took its limits once, gave them back once, left one usage row, and none failed"] if not results.faults else []
     lines += [f"invalid: {fault}" for fault in results.faults]
     lines += ["", "raw, one line a run"] + [f"{side} {label} {json.dumps(seen)}" for (side, label), seen in ordered(results)]
@@ -74,6 +75,16 @@ def cpu_table(results: Results) -> list[str]:
     return lines
 
 
+def ledger_table(results: Results) -> list[str]:
+    """What ledger and quota cost: our requests, those of a project that pays nothing by a key without a quota, and what lies between."""
+    label = f"c={LEDGER_CONNECTIONS}"
+    lines = [f"{f'ledger and quota, {label}':<27}" + "".join(f"{group:>10}" for group in [*GROUPS, "all"])]
+    for name, side in [("on", "ours"), ("off", "free")]:
+        lines.append(f"  {name:<25}" + "".join(f"{cpu(results, side, label, group):>10.1f}" for group in [*GROUPS, None]))
+    lines.append(f"  {'more':<25}" + "".join(f"{cpu(results, 'ours', label, group) - cpu(results, 'free', label, group):>10.1f}" for group in [*GROUPS, None]))
+    return lines
+
+
 def speed_table(results: Results) -> list[str]:
     lines = [f"{'':<14}{'requests/s ours':>16}{'bare':>9}{'ratio':>7}{'p50 ms ours':>13}{'bare':>8}{'ratio':>7}{'p99 ms ours':>13}{'bare':>8}{'ratio':>7}"]
     for label in [f"c={connections}" for connections in CONNECTIONS]:
@@ -105,6 +116,9 @@ def goals(results: Results) -> list[str]:
     if ("ours", "c=64") in results.runs:
         goal("CPU per request at c = 64", multiple(results, "c=64"), 7, "x")
         goal("CPU per streamed chunk", multiple(results, "streams"), 3, "x")
+        label = f"c={LEDGER_CONNECTIONS}"
+        more = (cpu(results, "ours", label) - cpu(results, "free", label)) / cpu(results, "bare", label)
+        goal(f"CPU that ledger and quota add to a request at {label}", more, 2, "x")
         first = median(results, "ours", "first", lambda seen: seen["first_p50_ms"]) - median(results, "bare", "first", lambda seen: seen["first_p50_ms"])
         goal("time to first chunk at c = 1, above bare nginx", first, 1, " ms")
     if results.memory:

@@ -69,7 +69,7 @@ class Mock(Program):
 
 
 class BareNginx(Program):
-    key = "none"
+    name, key = "bare", "none"
 
     def __init__(self, directory: pathlib.Path, port: int, mock: Mock):
         directory.mkdir(exist_ok=True)
@@ -87,10 +87,12 @@ class BareNginx(Program):
 class Stack:
     """Our whole system, in a directory of its own that is deleted at the end."""
 
+    name = "ours"
+
     def __init__(self, directory: pathlib.Path, port_base: int, binaries: pathlib.Path, mock: Mock):
         self.directory, self.port_base, self.binaries, self.mock = directory, port_base, binaries.resolve(), mock
         self.port = port_base + 80
-        self.key = ""
+        self.key = self.free_key = ""
 
     def __enter__(self):
         self._stack("down", "--remove")
@@ -127,9 +129,17 @@ class Stack:
 
     def usage_rows(self) -> dict[str, int]:
         text = "SELECT count(*), count(DISTINCT request_id), count(*) FILTER (WHERE status_code = 200 AND error_code IS NULL) FROM usage_events"
+        return dict(zip(["rows", "ids", "good"], self._counts(text), strict=True))
+
+    def ledger_rows(self) -> dict[str, int]:
+        """Of everything since the stack was made: requests that cost something, and the rows of the ledger."""
+        text = """SELECT (SELECT count(*) FROM usage_events WHERE cost_nano > 0), (SELECT count(*) FROM ledger_transactions WHERE kind = 'settle'),
+            (SELECT count(*) FROM ledger_transactions), (SELECT count(*) FROM ledger_entries)"""
+        return dict(zip(["paid requests", "settlements", "transactions", "entries"], self._counts(text), strict=True))
+
+    def _counts(self, text: str) -> list[int]:
         settings = Settings(self.directory, self.port_base, self.binaries, "none", parse_overrides(self.settings))
-        counts = postgres.locate(settings).query(text, "xerotier").split("|")
-        return dict(zip(["rows", "ids", "good"], map(int, counts), strict=True))
+        return list(map(int, postgres.locate(settings).query(text, "xerotier").split("|")))
 
     def redis_calls(self) -> dict[str, int]:
         """How often each command ran, scripts' own calls included."""
@@ -149,16 +159,21 @@ class Stack:
             raise Problem(f"infra/stack {command}: {done.stderr.strip() or done.stdout.strip()}")
 
     def _seed(self) -> None:
-        """A project with credit, an endpoint on the priced and uncapped tier, and a key with a quota."""
-        self._migrate("project", "set", "--slug", "bench", "--name", "Bench")
+        """A project with credit, on the priced and uncapped tier, whose key has a quota; and one whose requests cost nothing and are counted by no quota."""
+        key = self._project("bench", "demo")
         self._run("billing", "grant", "--project", "bench", "--usd", "1000000", "--key", "grant:bench")
-        url = f"http://127.0.0.1:{self.mock.port}/v1"
-        endpoint = ["--project", "bench", "--slug", "bench", "--tier", "demo", "--model", "mock", "--upstream-url", url]
-        self._migrate("endpoint", "set", *endpoint, "--max-concurrent", "4096")
-        key = self._migrate("key", "create", "--project", "bench", "--name", "bench", "--scopes", "inference")
         # A quota that is never reached: it is counted for each request all the same.
         self._migrate("key", "quota", "--id", key["id"], "--requests", "1000000000", "--tokens", "1000000000", "--window-seconds", "86400")
-        self.key = key["key"]
+        self._migrate("tier", "set", "--slug", "gratis", "--price-nano-per-mtok", "0", "--tokens-per-minute", "none", "--requests-per-minute", "none", "--concurrent", "100000")
+        self.key, self.free_key = key["key"], self._project("bench-free", "gratis")["key"]
+
+    def _project(self, slug: str, tier: str) -> dict:
+        """Answers its key."""
+        self._migrate("project", "set", "--slug", slug, "--name", slug)
+        url = f"http://127.0.0.1:{self.mock.port}/v1"
+        endpoint = ["--project", slug, "--slug", "bench", "--tier", tier, "--model", "mock", "--upstream-url", url]
+        self._migrate("endpoint", "set", *endpoint, "--max-concurrent", "4096")
+        return self._migrate("key", "create", "--project", slug, "--name", "bench", "--scopes", "inference")
 
     def _migrate(self, *arguments: str) -> dict:
         return json.loads(self._run("migrate", *arguments))
@@ -170,3 +185,12 @@ class Stack:
         if done.returncode:
             raise Problem(f"{program} {' '.join(arguments[:2])} failed: {(done.stderr or done.stdout).strip()}")
         return done.stdout
+
+
+class Free:
+    """The stack without ledger and quota: requests of a project that pays nothing, by a key without a quota."""
+
+    name = "free"
+
+    def __init__(self, stack: Stack):
+        self.port, self.key, self.groups = stack.port, stack.free_key, stack.groups
