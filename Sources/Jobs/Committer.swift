@@ -13,8 +13,8 @@ import Threads
 public final class Committer: Sendable {
     public struct Options: Sendable {
         public var batchSize = 500
-        /// How long commits may gather under load, in seconds.
-        public var gatherSeconds = 0.003
+        /// How long commits may gather under load, in seconds: a transaction costs the database as much as some twenty of its rows do.
+        public var gatherSeconds = 0.010
         /// With more commits waiting than this no new work is admitted; what runs still gets through.
         public var queueLimit = 10_000
         /// How often the database is asked whether it is there, in seconds.
@@ -123,7 +123,7 @@ public final class Committer: Sendable {
 
     private func commitUntilStopped() {
         var writer = BatchWriter(database: database, process: options.processNumber)
-        var pause = GatheringPause(seconds: options.gatherSeconds, enough: 64)
+        var pause = GatheringPause(longest: options.gatherSeconds, enough: 32)
         while let batch = nextBatch(&pause) { settle(batch, with: &writer) }
         state.change { $0.isCommitterDone = true }
         committerDone.signal()

@@ -2,17 +2,17 @@
 /// Under load the pause spares more time than it takes; who comes alone never waits.
 package struct GatheringPause {
     /// A pause that brings fewer commits than this is not worth its time.
-    private static let least = 2.0
+    private static let least = 6.0
 
-    private let seconds: Double
+    private let longest: Double
     private let enough: Int
     private var lastTaken: ContinuousClock.Instant?
 
     /// - Parameters:
-    ///   - seconds: how long a pause is.
-    ///   - enough: with so many commits waiting there is none: the cost of each hardly falls any more.
-    package init(seconds: Double, enough: Int) {
-        self.seconds = seconds
+    ///   - longest: no pause is longer, in seconds.
+    ///   - enough: a pause ends when about so many commits wait: the cost of each hardly falls any more.
+    package init(longest: Double, enough: Int) {
+        self.longest = longest
         self.enough = enough
     }
 
@@ -21,7 +21,8 @@ package struct GatheringPause {
         guard let lastTaken, waiting < enough else { return 0 }
         let elapsed = (now - lastTaken) / .seconds(1)
         guard elapsed > 0 else { return 0 }
-        return Double(waiting) / elapsed * seconds >= Self.least ? seconds : 0
+        let rate = Double(waiting) / elapsed
+        return rate * longest >= Self.least ? min(longest, Double(enough - waiting) / rate) : 0
     }
 
     package mutating func taken(at now: ContinuousClock.Instant) { lastTaken = now }

@@ -305,12 +305,14 @@ struct CommitterTests {
 
     @Test func commitsGatherOnlyUnderLoad() {
         let start = ContinuousClock.now
-        var pause = GatheringPause(seconds: 0.003, enough: 64)
+        var pause = GatheringPause(longest: 0.010, enough: 32)
         #expect(pause.length(waiting: 10, now: start) == 0)
         pause.taken(at: start)
-        // One after the other, at 100 a second, they are written at once; two within 2 ms promise more to come.
-        #expect(pause.length(waiting: 1, now: start + .milliseconds(10)) == 0)
-        #expect(pause.length(waiting: 2, now: start + .milliseconds(2)) == 0.003)
-        #expect(pause.length(waiting: 64, now: start + .milliseconds(2)) == 0)
+        // One after the other, at 500 a second, they are written at once; two within 2 ms promise more to come.
+        #expect(pause.length(waiting: 1, now: start + .milliseconds(2)) == 0)
+        #expect(pause.length(waiting: 2, now: start + .milliseconds(2)) == 0.010)
+        // At 5,000 a second 22 more are there in 4.4 ms.
+        #expect(abs(pause.length(waiting: 10, now: start + .milliseconds(2)) - 0.0044) < 1e-9)
+        #expect(pause.length(waiting: 32, now: start + .milliseconds(2)) == 0)
     }
 }
