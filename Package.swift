@@ -23,6 +23,7 @@ let package = Package(
         .systemLibrary(name: "CCurl"),
         .systemLibrary(name: "CSodium"),
         .systemLibrary(name: "CCrypto"),
+        .systemLibrary(name: "CPCRE2"),
         .systemLibrary(name: "CThreads"),
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
 
@@ -36,6 +37,7 @@ let package = Package(
         .target(name: "Redis", dependencies: ["CRedis", "Threads"]),
         .target(name: "HTTPClient", dependencies: ["Addresses", "CCurl", "Threads"]),
         .target(name: "JSON", dependencies: ["CSimdJSON", "Threads"]),
+        .target(name: "JSONSchema", dependencies: ["JSON", "CPCRE2"]),
         .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
 
         // Layer 2: the frame.
@@ -98,6 +100,7 @@ let package = Package(
 
         .testTarget(name: "OpenAITests", dependencies: ["OpenAI"]),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
+        .testTarget(name: "JSONSchemaTests", dependencies: ["JSONSchema"]),
         .testTarget(name: "HTTPClientTests", dependencies: ["Addresses", "HTTPClient"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "ServerTests", dependencies: ["Addresses", "Server"]),

@@ -102,7 +102,8 @@ size_t after_value(const char *source, size_t at) {
 
 } // namespace
 
-xj_status xj_parse(xj_parser *parser, const char *bytes, size_t count, size_t max_members, size_t max_elements, xj_element *root) {
+xj_status xj_parse(
+    xj_parser *parser, const char *bytes, size_t count, size_t max_members, size_t max_elements, bool allows_any_text, xj_element *root) {
     dom::element element;
     switch (parser->parser.parse(reinterpret_cast<const uint8_t *>(bytes), count, true).get(element)) {
     case SUCCESS: break;
@@ -112,7 +113,7 @@ xj_status xj_parse(xj_parser *parser, const char *bytes, size_t count, size_t ma
     }
     // The document's tape begins with a root word; the root value is the next one.
     *root = {&parser->parser.doc, 1};
-    const bool check_strings = memchr(bytes, '\\', count) && memmem(bytes, count, "\\u", 2);
+    const bool check_strings = !allows_any_text && memchr(bytes, '\\', count) && memmem(bytes, count, "\\u", 2);
     return check(at(*root), Limits{max_members, max_elements, check_strings});
 }
 

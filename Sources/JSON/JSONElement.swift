@@ -69,6 +69,13 @@ public struct JSONElement {
         public let value: JSONElement
         /// From the name's opening quote to the end of the value.
         public let range: Range<Int>
+
+        /// The name as a value, a string.
+        public var nameElement: JSONElement {
+            // On simdjson's tape a name is one word, right before its value.
+            let raw = xj_element(document: value.raw.document, index: value.raw.index - 1)
+            return JSONElement(raw: raw, source: value.source, range: range.lowerBound..<value.range.lowerBound)
+        }
     }
 
     public struct Members: Sequence, IteratorProtocol {

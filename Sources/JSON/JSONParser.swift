@@ -17,6 +17,8 @@ public struct JSONLimits: Sendable {
     public var depth = 64
     public var members = 10_000
     public var elements = 100_000
+    /// Whether strings may hold NUL, which Postgres cannot store, and lone surrogates.
+    public var allowsAnyText = false
     public init() {}
 }
 
@@ -55,7 +57,7 @@ public final class JSONParser: Sendable {
     ) throws -> Result {
         var root = xj_element()
         let source = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
-        switch xj_parse(handle.pointer, source, bytes.count, limits.members, limits.elements, &root) {
+        switch xj_parse(handle.pointer, source, bytes.count, limits.members, limits.elements, limits.allowsAnyText, &root) {
         case XJ_OK: break
         case XJ_TOO_DEEP: throw JSONError.tooDeep(limit: limits.depth)
         case XJ_TOO_MANY_MEMBERS: throw JSONError.tooManyMembers(limit: limits.members)

@@ -26,8 +26,10 @@ typedef struct { xj_element next; size_t end; const char *source; size_t offset;
 xj_parser *xj_parser_new(size_t max_depth);
 void xj_parser_free(xj_parser *);
 
-// Parses and checks all of a document: RFC 8259, UTF-8, int64 or finite numbers, no lone surrogates, no NUL in strings, and the given sizes.
-xj_status xj_parse(xj_parser *, const char *bytes, size_t count, size_t max_members, size_t max_elements, xj_element *root);
+// Parses and checks all of a document: RFC 8259, UTF-8, int64 or finite numbers, the given sizes, and, unless any text is allowed, no lone
+// surrogates and no NUL in strings.
+xj_status xj_parse(
+    xj_parser *, const char *bytes, size_t count, size_t max_members, size_t max_elements, bool allows_any_text, xj_element *root);
 
 // One of { [ " l (int64) d (double) t f n
 char xj_type(xj_element);

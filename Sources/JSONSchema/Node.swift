@@ -1,0 +1,134 @@
+import JSON
+
+/// A compiled schema; others are named by their index.
+struct Node: Sendable {
+    var keywords: [Keyword] = []
+    var resource = 0
+}
+
+/// A schema with an identifier of its own, in which `$dynamicRef` looks for anchors.
+struct Resource: Sendable {
+    var dynamicAnchors: [String: Int] = [:]
+}
+
+struct Types: OptionSet, Sendable {
+    let rawValue: UInt8
+    static let null = Types(rawValue: 1)
+    static let boolean = Types(rawValue: 2)
+    static let object = Types(rawValue: 4)
+    static let array = Types(rawValue: 8)
+    static let number = Types(rawValue: 16)
+    static let string = Types(rawValue: 32)
+    /// Whole numbers, however written.
+    static let integer = Types(rawValue: 64)
+
+    static let named: [String: Types] = [
+        "null": .null, "boolean": .boolean, "object": .object, "array": .array, "number": [.number, .integer], "string": .string,
+        "integer": .integer,
+    ]
+}
+
+enum Keyword: Sendable {
+    case nothing
+    case types(Types)
+    case const(JSONValue)
+    case anyOfValues([JSONValue])
+    case minimum(JSONNumber)
+    case exclusiveMinimum(JSONNumber)
+    case maximum(JSONNumber)
+    case exclusiveMaximum(JSONNumber)
+    case multipleOf(JSONNumber)
+    case minLength(Int)
+    case maxLength(Int)
+    case pattern(Pattern)
+    case minItems(Int)
+    case maxItems(Int)
+    case uniqueItems
+    case items(prefix: [Int], rest: Int?)
+    case contains(Int, least: Int, most: Int?)
+    case minProperties(Int)
+    case maxProperties(Int)
+    case required([[UInt8]])
+    case dependentRequired([(name: [UInt8], needs: [[UInt8]])])
+    case properties(Properties)
+    case propertyNames(Int)
+    case dependentSchemas([(name: [UInt8], schema: Int)])
+    case allOf([Int])
+    case anyOf([Int])
+    case oneOf([Int])
+    case not(Int)
+    case condition(if: Int, then: Int?, else: Int?)
+    case reference(Int)
+    /// The schema that the anchor names in the outermost resource with such an anchor, of those on the way here; else the one given.
+    case dynamicReference(anchor: String, otherwise: Int)
+    case unevaluatedItems(Int)
+    case unevaluatedProperties(Int)
+    /// The value must be a schema itself: the draft's own meta-schema.
+    case schema
+
+    /// As schemas spell it.
+    var name: String {
+        switch self {
+        case .nothing: "false"
+        case .types: "type"
+        case .const: "const"
+        case .anyOfValues: "enum"
+        case .minimum: "minimum"
+        case .exclusiveMinimum: "exclusiveMinimum"
+        case .maximum: "maximum"
+        case .exclusiveMaximum: "exclusiveMaximum"
+        case .multipleOf: "multipleOf"
+        case .minLength: "minLength"
+        case .maxLength: "maxLength"
+        case .pattern: "pattern"
+        case .minItems: "minItems"
+        case .maxItems: "maxItems"
+        case .uniqueItems: "uniqueItems"
+        case .items: "items"
+        case .contains: "contains"
+        case .minProperties: "minProperties"
+        case .maxProperties: "maxProperties"
+        case .required: "required"
+        case .dependentRequired: "dependentRequired"
+        case .properties: "properties"
+        case .propertyNames: "propertyNames"
+        case .dependentSchemas: "dependentSchemas"
+        case .allOf: "allOf"
+        case .anyOf: "anyOf"
+        case .oneOf: "oneOf"
+        case .not: "not"
+        case .condition: "if"
+        case .reference: "$ref"
+        case .dynamicReference: "$dynamicRef"
+        case .unevaluatedItems: "unevaluatedItems"
+        case .unevaluatedProperties: "unevaluatedProperties"
+        case .schema: "$schema"
+        }
+    }
+}
+
+/// `properties`, `patternProperties` and `additionalProperties` at once, so that a value's members are walked once.
+struct Properties: Sendable {
+    /// Sorted by name.
+    var named: [(name: [UInt8], schema: Int)] = []
+    var patterns: [(pattern: Pattern, schema: Int)] = []
+    var additional: Int?
+
+    func schema(of name: UnsafeRawBufferPointer) -> Int? {
+        var low = 0
+        var high = named.count
+        while low < high {
+            let middle = (low + high) / 2
+            let order = named[middle].name.withUnsafeBytes { compare($0, name) }
+            if order == 0 { return named[middle].schema }
+            if order < 0 { low = middle + 1 } else { high = middle }
+        }
+        return nil
+    }
+}
+
+/// As memcmp(3) orders them, the shorter first of two that begin alike.
+func compare(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Int {
+    for (first, second) in zip(left, right) where first != second { return first < second ? -1 : 1 }
+    return left.count - right.count
+}

@@ -1,0 +1,53 @@
+import CPCRE2
+
+/// A regular expression of ECMA-262, as JSON Schema wants them, run by PCRE2 (https://www.pcre.org/current/doc/html/pcre2api.html).
+///
+/// A match that would take too long is given up: patterns come from tenants, and some are exponential.
+///
+/// `@unchecked Sendable`: compiled code is only read.
+final class Pattern: @unchecked Sendable {
+    private let code: OpaquePointer
+    private let context: OpaquePointer
+
+    /// PCRE2 counts each call of its own matching function.
+    private static let longestMatch: UInt32 = 100_000
+    /// In KiB, for what the match must remember.
+    private static let largestHeap: UInt32 = 4_096
+
+    enum Answer { case matches, differs, gaveUp }
+
+    /// - Returns: nil for a text that is no pattern, or needs more than 64 KiB of code.
+    init?(_ text: [UInt8]) {
+        let options =
+            PCRE2_UTF | PCRE2_ALT_BSUX | PCRE2_ALLOW_EMPTY_CLASS | PCRE2_MATCH_UNSET_BACKREF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C
+        var error: Int32 = 0
+        var offset = 0
+        let compiling = pcre2_compile_context_create_8(nil)
+        defer { pcre2_compile_context_free_8(compiling) }
+        pcre2_set_compile_extra_options_8(compiling, UInt32(PCRE2_EXTRA_ALT_BSUX))
+        pcre2_set_parens_nest_limit_8(compiling, 50)
+        guard let code = pcre2_compile_8(text, text.count, UInt32(options), &error, &offset, compiling) else { return nil }
+        guard let context = pcre2_match_context_create_8(nil) else { fatalError("out of memory") }
+        pcre2_set_match_limit_8(context, Self.longestMatch)
+        pcre2_set_heap_limit_8(context, Self.largestHeap)
+        self.code = code
+        self.context = context
+    }
+
+    deinit {
+        pcre2_match_context_free_8(context)
+        pcre2_code_free_8(code)
+    }
+
+    /// Whether it is found anywhere in the text, which is UTF-8.
+    func find(in text: UnsafeRawBufferPointer) -> Answer {
+        guard let data = pcre2_match_data_create_8(1, nil) else { fatalError("out of memory") }
+        defer { pcre2_match_data_free_8(data) }
+        let start = text.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        // An empty text may have no address.
+        let found = withUnsafePointer(to: UInt8(0)) { empty in
+            pcre2_match_8(code, start ?? empty, text.count, 0, UInt32(PCRE2_NO_UTF_CHECK), data, context)
+        }
+        return found >= 0 ? .matches : found == PCRE2_ERROR_NOMATCH ? .differs : .gaveUp
+    }
+}

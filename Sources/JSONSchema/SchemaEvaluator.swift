@@ -1,0 +1,271 @@
+import JSON
+
+/// Applies schemas to one value.
+struct SchemaEvaluator {
+    private let schema: JSONSchema
+    /// The resources on the way here, outermost first.
+    private var scope: [Int] = []
+    private var stepsLeft: Int
+    private var nesting = 0
+    private(set) var gaveUp = false
+    /// The last keyword that failed, and where its value begins; the cause of the whole, when that is not valid.
+    private(set) var failure: (keyword: String, offset: Int)?
+
+    init(_ schema: JSONSchema) {
+        self.schema = schema
+        stepsLeft = schema.limits.steps
+    }
+
+    mutating func isValid(_ value: JSONElement) -> Bool {
+        var evaluated = Evaluated()
+        return apply(schema.root, to: value, &evaluated)
+    }
+
+    /// - Parameter evaluated: gets what the schema has evaluated of the value, when it is valid.
+    private mutating func apply(_ index: Int, to value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        guard stepsLeft > 0, nesting < schema.limits.nesting else {
+            gaveUp = true
+            return false
+        }
+        stepsLeft -= 1
+        nesting += 1
+        defer { nesting -= 1 }
+        let resource = schema.nodes[index].resource
+        let entersResource = scope.last != resource
+        if entersResource { scope.append(resource) }
+        defer { if entersResource { scope.removeLast() } }
+
+        var own = Evaluated()
+        for keyword in schema.nodes[index].keywords where !satisfies(keyword, value, &own) {
+            if keyword.isOfItself { failure = (keyword.name, value.range.lowerBound) }
+            return false
+        }
+        if schema.tracksEvaluated { evaluated.merge(own) }
+        return true
+    }
+
+    private mutating func satisfies(_ keyword: Keyword, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        switch keyword {
+        case .nothing: return false
+        case .types(let types): return types.contains(value.schemaType) || value.isWhole && types.contains(.integer)
+        case .const(let constant): return value == constant
+        case .anyOfValues(let constants): return constants.contains { value == $0 }
+        case .minimum(let bound): return !value.isNumber || value.exactNumber >= bound
+        case .exclusiveMinimum(let bound): return !value.isNumber || value.exactNumber > bound
+        case .maximum(let bound): return !value.isNumber || value.exactNumber <= bound
+        case .exclusiveMaximum(let bound): return !value.isNumber || value.exactNumber < bound
+        case .multipleOf(let divisor): return !value.isNumber || value.exactNumber.isMultiple(of: divisor)
+        case .minLength(let least): return value.codePoints.map { $0 >= least } ?? true
+        case .maxLength(let most): return value.codePoints.map { $0 <= most } ?? true
+        case .pattern(let pattern): return value.utf8.map { found(pattern, in: $0) } ?? true
+        case .minItems(let least): return value.kind != .array || value.elements.count(atMost: least) >= least
+        case .maxItems(let most): return value.kind != .array || value.elements.count(atMost: most + 1) <= most
+        case .uniqueItems: return value.kind != .array || hasUniqueElements(value)
+        case .minProperties(let least): return value.kind != .object || value.members.count(atMost: least) >= least
+        case .maxProperties(let most): return value.kind != .object || value.members.count(atMost: most + 1) <= most
+        case .required(let names): return value.kind != .object || names.allSatisfy { value.has($0) }
+        case .dependentRequired(let needs):
+            return value.kind != .object || needs.allSatisfy { !value.has($0.name) || $0.needs.allSatisfy { value.has($0) } }
+        case .items(let prefix, let rest): return itemsSatisfy(prefix, rest, value, &evaluated)
+        case .contains(let index, let least, let most): return contains(index, least, most, value, &evaluated)
+        case .properties(let properties): return propertiesSatisfy(properties, value, &evaluated)
+        case .propertyNames(let index): return value.members.allSatisfy { applyApart(index, to: $0.nameElement) }
+        case .dependentSchemas(let dependents):
+            return value.kind != .object
+                || dependents.allSatisfy { !value.has($0.name) || apply($0.schema, to: value, &evaluated) }
+        case .allOf(let all): return all.allSatisfy { apply($0, to: value, &evaluated) }
+        case .anyOf(let some): return anyOf(some, value, &evaluated)
+        case .oneOf(let some): return oneOf(some, value, &evaluated)
+        case .not(let index): return !applyApart(index, to: value) && !gaveUp
+        case .condition(let index, let then, let otherwise):
+            let branch = apply(index, to: value, &evaluated) ? then : otherwise
+            return !gaveUp && branch.map { apply($0, to: value, &evaluated) } ?? true
+        case .reference(let index): return apply(index, to: value, &evaluated)
+        case .dynamicReference(let anchor, let otherwise):
+            let resource = scope.first { schema.resources[$0].dynamicAnchors[anchor] != nil }
+            let target = resource.flatMap { schema.resources[$0].dynamicAnchors[anchor] }
+            return apply(target ?? otherwise, to: value, &evaluated)
+        case .unevaluatedItems(let index): return unevaluatedItemsSatisfy(index, value, &evaluated)
+        case .unevaluatedProperties(let index): return unevaluatedPropertiesSatisfy(index, value, &evaluated)
+        case .schema: return SchemaCompiler.isSchema(JSONValue(value), limits: schema.limits)
+        }
+    }
+
+    /// What it evaluates of the value does not count for this schema: the value is another one, or the schema is not meant.
+    private mutating func applyApart(_ index: Int, to value: JSONElement) -> Bool {
+        var evaluated = Evaluated()
+        return apply(index, to: value, &evaluated)
+    }
+
+    private mutating func found(_ pattern: Pattern, in text: UnsafeRawBufferPointer) -> Bool {
+        switch pattern.find(in: text) {
+        case .matches: return true
+        case .differs: return false
+        case .gaveUp:
+            gaveUp = true
+            return false
+        }
+    }
+
+    // MARK: Several schemas on the same value
+
+    private mutating func anyOf(_ some: [Int], _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        var isAny = false
+        for index in some where apply(index, to: value, &evaluated) {
+            isAny = true
+            if !schema.tracksEvaluated { break }
+        }
+        return isAny && !gaveUp
+    }
+
+    private mutating func oneOf(_ some: [Int], _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        var count = 0
+        for index in some where apply(index, to: value, &evaluated) {
+            count += 1
+            if count > 1 { break }
+        }
+        return count == 1 && !gaveUp
+    }
+
+    // MARK: Arrays
+
+    private mutating func itemsSatisfy(_ prefix: [Int], _ rest: Int?, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        guard value.kind == .array else { return true }
+        for (place, element) in value.elements.enumerated() {
+            guard let index = place < prefix.count ? prefix[place] : rest else { break }
+            guard applyApart(index, to: element) else { return false }
+        }
+        if rest != nil { evaluated.hasAllItems = true } else { evaluated.firstItems = max(evaluated.firstItems, prefix.count) }
+        return true
+    }
+
+    private mutating func contains(_ index: Int, _ least: Int, _ most: Int?, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        guard value.kind == .array else { return true }
+        var count = 0
+        for (place, element) in value.elements.enumerated() {
+            guard applyApart(index, to: element) else {
+                if gaveUp { return false }
+                continue
+            }
+            count += 1
+            if schema.tracksEvaluated { evaluated.items.insert(place) }
+            if count >= least && most == nil && !schema.tracksEvaluated { break }
+        }
+        return count >= least && most.map { count <= $0 } ?? true
+    }
+
+    private mutating func hasUniqueElements(_ value: JSONElement) -> Bool {
+        var seen: Set<JSONValue> = []
+        for element in value.elements {
+            stepsLeft -= 1
+            guard seen.insert(JSONValue(element)).inserted else { return false }
+        }
+        return true
+    }
+
+    private mutating func unevaluatedItemsSatisfy(_ index: Int, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        guard value.kind == .array, !evaluated.hasAllItems else { return true }
+        for (place, element) in value.elements.enumerated() where place >= evaluated.firstItems && !evaluated.items.contains(place) {
+            guard applyApart(index, to: element) else { return false }
+        }
+        evaluated.hasAllItems = true
+        return true
+    }
+
+    // MARK: Objects
+
+    private mutating func propertiesSatisfy(_ properties: Properties, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        for member in value.members {
+            var isKnown = false
+            if let index = properties.schema(of: member.name.utf8) {
+                isKnown = true
+                guard applyApart(index, to: member.value) else { return false }
+            }
+            for (pattern, index) in properties.patterns where found(pattern, in: member.name.utf8) {
+                isKnown = true
+                guard applyApart(index, to: member.value) else { return false }
+            }
+            if gaveUp { return false }
+            if !isKnown, let index = properties.additional {
+                isKnown = true
+                guard applyApart(index, to: member.value) else {
+                    if schema.nodes[index].keywords.first?.name == "false" { failure = ("additionalProperties", member.range.lowerBound) }
+                    return false
+                }
+            }
+            if isKnown && schema.tracksEvaluated { evaluated.members.insert(member.range.lowerBound) }
+        }
+        return true
+    }
+
+    private mutating func unevaluatedPropertiesSatisfy(_ index: Int, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        for member in value.members where !evaluated.members.contains(member.range.lowerBound) {
+            guard applyApart(index, to: member.value) else { return false }
+            evaluated.members.insert(member.range.lowerBound)
+        }
+        return true
+    }
+}
+
+/// What schemas have looked at of one value.
+private struct Evaluated {
+    var hasAllItems = false
+    /// So many of the first items.
+    var firstItems = 0
+    var items: Set<Int> = []
+    /// By where they begin in the text.
+    var members: Set<Int> = []
+
+    mutating func merge(_ other: Evaluated) {
+        hasAllItems = hasAllItems || other.hasAllItems
+        firstItems = max(firstItems, other.firstItems)
+        if !other.items.isEmpty { items.formUnion(other.items) }
+        if !other.members.isEmpty { members.formUnion(other.members) }
+    }
+}
+
+extension Keyword {
+    /// Whether a failure is this keyword's own, rather than that of a schema below it, which says more.
+    fileprivate var isOfItself: Bool {
+        switch self {
+        case .items, .properties, .propertyNames, .dependentSchemas, .allOf, .condition, .reference, .dynamicReference, .unevaluatedItems,
+            .unevaluatedProperties:
+            false
+        default: true
+        }
+    }
+}
+
+extension JSONElement {
+    fileprivate var schemaType: Types {
+        switch kind {
+        case .object: .object
+        case .array: .array
+        case .string: .string
+        case .integer, .double: .number
+        case .bool: .boolean
+        case .null: .null
+        }
+    }
+
+    fileprivate var isNumber: Bool { kind == .integer || kind == .double }
+    fileprivate var isWhole: Bool { kind == .integer || kind == .double && exactNumber.isInteger }
+
+    /// nil when this is no string.
+    fileprivate var codePoints: Int? { utf8?.count { $0 & 0xC0 != 0x80 } }
+
+    fileprivate func has(_ name: [UInt8]) -> Bool {
+        name.withUnsafeBytes { name in members.contains { compare($0.name.utf8, name) == 0 } }
+    }
+}
+
+extension Sequence {
+    fileprivate func count(atMost most: Int) -> Int {
+        var count = 0
+        for _ in self {
+            if count >= most { break }
+            count += 1
+        }
+        return count
+    }
+}
