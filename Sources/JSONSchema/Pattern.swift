@@ -26,6 +26,7 @@ final class Pattern: @unchecked Sendable {
         defer { pcre2_compile_context_free_8(compiling) }
         pcre2_set_compile_extra_options_8(compiling, UInt32(PCRE2_EXTRA_ALT_BSUX))
         pcre2_set_parens_nest_limit_8(compiling, 50)
+        let text = Self.withShortCategories(text)
         guard let code = pcre2_compile_8(text, text.count, UInt32(options), &error, &offset, compiling) else { return nil }
         guard let context = pcre2_match_context_create_8(nil) else { fatalError("out of memory") }
         pcre2_set_match_limit_8(context, Self.longestMatch)
@@ -50,4 +51,26 @@ final class Pattern: @unchecked Sendable {
         }
         return found >= 0 ? .matches : found == PCRE2_ERROR_NOMATCH ? .differs : .gaveUp
     }
+
+    /// ECMA-262 knows the general categories of Unicode by their long names too, PCRE2 by the short ones alone: `\p{Letter}` is `\p{L}`.
+    private static func withShortCategories(_ text: [UInt8]) -> [UInt8] {
+        guard text.contains(UInt8(ascii: "{")) else { return text }
+        let pattern = String(decoding: text, as: UTF8.self)
+        let replaced = pattern.replacing(/\\(?:[pP]\{(?:(?:gc|General_Category)=)?(?<name>[A-Za-z_]+)\}|.)/.dotMatchesNewlines()) { match in
+            match.name.flatMap { categories[String($0)] }.map { "\(match.0.prefix(2)){\($0)}" } ?? String(match.0)
+        }
+        return Array(replaced.utf8)
+    }
+
+    /// Of UAX #44, table 12, and the aliases that ECMA-262 lists.
+    private static let categories = [
+        "Letter": "L", "Cased_Letter": "L&", "Uppercase_Letter": "Lu", "Lowercase_Letter": "Ll", "Titlecase_Letter": "Lt",
+        "Modifier_Letter": "Lm", "Other_Letter": "Lo", "Mark": "M", "Combining_Mark": "M", "Nonspacing_Mark": "Mn", "Spacing_Mark": "Mc",
+        "Enclosing_Mark": "Me", "Number": "N", "Decimal_Number": "Nd", "digit": "Nd", "Letter_Number": "Nl", "Other_Number": "No",
+        "Punctuation": "P", "punct": "P", "Connector_Punctuation": "Pc", "Dash_Punctuation": "Pd", "Open_Punctuation": "Ps",
+        "Close_Punctuation": "Pe", "Initial_Punctuation": "Pi", "Final_Punctuation": "Pf", "Other_Punctuation": "Po", "Symbol": "S",
+        "Math_Symbol": "Sm", "Currency_Symbol": "Sc", "Modifier_Symbol": "Sk", "Other_Symbol": "So", "Separator": "Z",
+        "Space_Separator": "Zs", "Line_Separator": "Zl", "Paragraph_Separator": "Zp", "Other": "C", "Control": "Cc", "cntrl": "Cc",
+        "Format": "Cf", "Surrogate": "Cs", "Private_Use": "Co", "Unassigned": "Cn",
+    ]
 }
