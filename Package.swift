@@ -57,7 +57,7 @@ let package = Package(
         // Layer 3: features; each may import those above it in this list.
         .target(name: "Accounts", dependencies: ["Addresses", "Server", "Tenancy", "Crypto"]),
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
-        .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient"]),
+        .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Accounts", "Billing"]),
         .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient"]),
 
         // Layer 4: executables.

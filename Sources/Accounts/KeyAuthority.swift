@@ -37,6 +37,14 @@ extension TenantConnection {
         }
     }
 
+    /// Owners and admins set up what a project has: endpoints, their CORS and the like (08 §1).
+    /// - Throws: 403 `permission_denied`.
+    package func requireManager(_ actor: AuditActor) throws {
+        if case .own = try keyAuthority(of: actor) {
+            throw AccountError.permissionDenied("Your role in the project does not allow this.")
+        }
+    }
+
     /// The role of a user in this project; a system admin is an owner everywhere.
     private func role(of userID: String) throws -> ProjectRole? {
         try query(

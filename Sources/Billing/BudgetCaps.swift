@@ -76,7 +76,8 @@ public struct CreditRefusal: APIErrorConvertible, Equatable {
 
     public var apiError: APIError {
         guard let limit else {
-            return APIError(.insufficientCredits, "The project's credits do not pay for this request. Add credits to go on.")
+            return APIError(
+                .insufficientCredits, "The project's credits do not pay for this request. Add credits to go on.", param: "credits")
         }
         var error = APIError(
             .budgetExceeded, "The budget '\(limit.budget)' leaves no room for this request until its period ends. Raise its cap to go on.",

@@ -1,3 +1,4 @@
+import Accounts
 import Foundation
 import OpenAI
 import Postgres
@@ -23,6 +24,7 @@ extension TenantConnection {
         _ policy: CORSPolicy, of name: String, pin: String? = nil, if condition: EntityTags? = nil, by actor: AuditActor
     ) throws -> StoredCORSPolicy {
         try transaction {
+            try requireManager(actor)
             var stored = try storedPolicy(of: name, pin: pin, locked: true)
             let before = stored
             let id = stored.endpoint.id

@@ -13,10 +13,12 @@ public struct ServiceTier: Sendable, Equatable {
     public var concurrent: Int
     public var queueWait: Duration
     public var priority: Int
+    /// Of a project on all its endpoints of the tier, in a month of UTC.
+    public var tokensPerMonth: Int?
 
     public init(
         slug: String, priceNanoPerMtok: Int64, tokensPerMinute: Int?, requestsPerMinute: Int?, burstFloor: Int, requestTimeout: Duration,
-        idleStreamTimeout: Duration, concurrent: Int, queueWait: Duration, priority: Int
+        idleStreamTimeout: Duration, concurrent: Int, queueWait: Duration, priority: Int, tokensPerMonth: Int? = nil
     ) {
         self.slug = slug
         self.priceNanoPerMtok = priceNanoPerMtok
@@ -28,6 +30,7 @@ public struct ServiceTier: Sendable, Equatable {
         self.concurrent = concurrent
         self.queueWait = queueWait
         self.priority = priority
+        self.tokensPerMonth = tokensPerMonth
     }
 }
 
@@ -97,6 +100,10 @@ public struct EndpointDefaults: Sendable, Equatable, Codable {
     public var serviceTier: String?
     public var reasoningEffort: String?
     public init() {}
+
+    /// Where the endpoint says nothing either.
+    public static let usualTemperature = 0.7
+    public static let usualTopP = 0.9
 
     private enum CodingKeys: String, CodingKey {
         case temperature

@@ -1,18 +1,22 @@
-import Foundation
 import HTTPClient
 import OpenAI
 import Server
 
-/// What shall be set on an endpoint; nil = as it is, or the default on a new one.
+/// What shall be set on an endpoint; nil = as it is, or the default on a new one. Of `limits` and `defaults` only the members that are given.
 public struct EndpointChange: Sendable {
+    public var name: String?
+    public var description: String?
     public var tier: String?
+    /// By name or identifier.
     public var model: String?
+    public var modelVersion: String?
     public var taskMode: TaskMode?
     /// Empty = as they are.
     public var urls: [String] = []
     public var aliases: [String]?
     public var upstreamModel: String?
     public var upstreamKey: String?
+    public var removesUpstreamKey = false
     public var healthPath: String?
     public var headers: [String: String]?
     public var timeoutMilliseconds: Int?
@@ -20,92 +24,87 @@ public struct EndpointChange: Sendable {
     public var contextLength: Int?
     public var limits: EndpointLimits?
     public var defaults: EndpointDefaults?
+    public var storesAnswers: Bool?
+    public var retentionDays: Int?
+    public var prefixCache: Bool?
+    public var cors: CORSPolicy?
+    public var visibility: EndpointVisibility?
+    public var metadata: [String: String]?
+    /// Only the operator sets it so; others activate and deactivate.
     public var status: EndpointRecord.Status?
+    /// What is not given goes back to its default, but for the sealed key, which nobody can give back as it is.
+    public var isWhole = false
+    private var resets: [@Sendable (inout EndpointSettings) -> Void] = []
 
     public init() {}
-}
 
-extension EndpointChange {
-    /// Checks what can be checked without the database.
-    /// - Throws: `APIError` 400 that names the field.
-    func check(_ outbound: OutboundGuard) throws {
-        guard urls.count <= 16 else { throw APIError.invalid("upstream.urls", "An upstream has at most 16 URLs.") }
-        try urls.forEach { try Self.check(url: $0, outbound) }
-        try Self.check("upstream.timeout_ms", timeoutMilliseconds, in: 1...3_600_000)
-        try Self.check("upstream.max_concurrent", maxConcurrent, in: 1...1_000_000)
-        try Self.check("context_length", contextLength, in: 1...100_000_000)
-        if let healthPath, !healthPath.hasPrefix("/") || healthPath.contains(where: \.isWhitespace) {
-            throw APIError.invalid("upstream.health_path", "A health path starts with / and has no spaces.")
-        }
-        if let model, model.wholeMatch(of: /[A-Za-z0-9._\/-]{1,128}/) == nil {
-            throw APIError.invalid("model", "A model's name has 1 to 128 characters of A-Z, a-z, 0-9 and . _ / -.")
-        }
-        if let status, status != .active && status != .inactive {
-            throw APIError.invalid("status", "The status can be set to active or inactive.")
-        }
-        if let upstreamKey { try Self.check(headerText: upstreamKey, "upstream.api_key") }
-        for (name, value) in headers ?? [:] {
-            guard name.wholeMatch(of: /[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}/) != nil else {
-                throw APIError.invalid("upstream.headers", "'\(name)' is not the name of a header.")
-            }
-            guard !UpstreamSettings.isOwnHeader(name) else {
-                throw APIError.invalid("upstream.headers", "The header '\(name)' cannot be set.")
-            }
-            try Self.check(headerText: value, "upstream.headers")
-        }
-        try checkDefaults()
+    /// Back to the default, before anything else is set.
+    public mutating func reset<Value>(_ member: WritableKeyPath<EndpointSettings, Value> & Sendable) {
+        resets.append { $0[keyPath: member] = EndpointSettings()[keyPath: member] }
     }
 
-    /// Each limit only lowers the tier's.
-    func checkLimits(against tier: ServiceTier) throws {
-        guard let limits else { return }
-        try Self.check("limits.requests_per_minute", limits.requestsPerMinute, in: 1...(tier.requestsPerMinute ?? .max))
-        try Self.check("limits.tokens_per_minute", limits.tokensPerMinute, in: 1...(tier.tokensPerMinute ?? .max))
-        try Self.check("limits.max_concurrent", limits.maxConcurrent, in: 1...tier.concurrent)
-        try Self.check("limits.max_tokens", limits.maxTokens, in: 1...Int.max)
-        try Self.check("limits.max_prompt_tokens", limits.maxPromptTokens, in: 1...Int.max)
-        try Self.check("limits.request_timeout_seconds", limits.requestTimeoutSeconds, in: 1...Int(tier.requestTimeout.components.seconds))
+    /// The settings as they will be.
+    func applied(to old: EndpointSettings) -> EndpointSettings {
+        var new = isWhole ? EndpointSettings() : old
+        for reset in resets { reset(&new) }
+        if let name { new.name = name }
+        if let description { new.description = description }
+        if let tier { new.tier = Self.sharedTier(tier) }
+        if let model { new.model = model }
+        if let modelVersion { new.modelVersion = modelVersion }
+        if let taskMode { new.taskMode = taskMode }
+        if let aliases { new.aliases = aliases }
+        apply(to: &new.upstream)
+        if let limits { new.limits.take(limits) }
+        if let defaults { new.defaults.take(defaults) }
+        if let storesAnswers { new.retention.store = storesAnswers }
+        if let retentionDays { new.retention.days = retentionDays }
+        if let prefixCache { new.prefixCache = prefixCache }
+        if let contextLength { new.contextLength = contextLength }
+        if let cors { new.cors = cors }
+        if let visibility { new.visibility = visibility }
+        if let metadata { new.metadata = metadata }
+        return new
     }
 
-    private func checkDefaults() throws {
-        guard let defaults else { return }
-        if let value = defaults.temperature, !(0...2).contains(value) {
-            throw APIError.invalid("defaults.temperature", "temperature is from 0 to 2.")
-        }
-        if let value = defaults.topP, !(0...1).contains(value) { throw APIError.invalid("defaults.top_p", "top_p is from 0 to 1.") }
-        let tiers = ["auto", "default", "priority", "fast", "latency", "scale", "throughput", "flex", "cost"]
-        if let value = defaults.serviceTier, !tiers.contains(value) {
-            throw APIError.invalid("defaults.service_tier", "service_tier is one of \(tiers.joined(separator: ", ")).")
-        }
-        let efforts = ["none", "minimal", "low", "medium", "high", "xhigh"]
-        if let value = defaults.reasoningEffort, !efforts.contains(value) {
-            throw APIError.invalid("defaults.reasoning_effort", "reasoning_effort is one of \(efforts.joined(separator: ", ")).")
+    private func apply(to upstream: inout UpstreamSettings) {
+        if !urls.isEmpty { upstream.urls = urls }
+        if let upstreamModel { upstream.model = upstreamModel }
+        if let healthPath { upstream.healthPath = healthPath }
+        if let headers { upstream.headers = headers }
+        if let timeoutMilliseconds { upstream.timeoutMilliseconds = timeoutMilliseconds }
+        if let maxConcurrent { upstream.maxConcurrent = maxConcurrent }
+    }
+
+    /// The dedicated tiers are stored as the shared ones of their vendor (06 §4).
+    private static func sharedTier(_ slug: String) -> String {
+        switch slug {
+        case "gpu_nvidia_dedicated": "gpu_nvidia_shared"
+        case "gpu_amd_dedicated": "gpu_amd_shared"
+        default: slug
         }
     }
 
+    /// Asks the outbound guard about each URL, which looks hosts up: never inside a transaction.
+    ///
     /// A host that nobody knows yet may come to be known; each connection is checked again.
-    private static func check(url text: String, _ outbound: OutboundGuard) throws {
-        guard !text.contains("?"), !text.contains("#") else {
-            throw APIError.invalid("upstream.url", "The URL of an upstream has no query and no fragment.")
+    /// - Throws: `APIError` 400 that names the URL.
+    func vetURLs(_ outbound: OutboundGuard) throws {
+        guard urls.count <= EndpointRules.mostURLs else {
+            throw APIError.invalid("upstream.urls", "An upstream has at most \(EndpointRules.mostURLs) URLs.")
         }
-        do throws(OutboundRefusal) {
-            _ = try outbound.vet(try outbound.check(text), within: .seconds(2))
-        } catch {
-            if case .unreachable = error { return }
-            throw error.apiError(param: "upstream.url")
-        }
-    }
-
-    private static func check(_ param: String, _ value: Int?, in range: ClosedRange<Int>) throws {
-        guard let value, !range.contains(value) else { return }
-        let bound = range.upperBound == .max ? "at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
-        throw APIError.invalid(param, "\(param) is \(bound), not \(value).")
-    }
-
-    /// A line break would let one header become two.
-    private static func check(headerText: String, _ param: String) throws {
-        guard headerText.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
-            throw APIError.invalid(param, "A header's value has no control characters.")
+        for (index, text) in urls.enumerated() {
+            let param = urls.count == 1 ? "upstream.url" : "upstream.urls[\(index)]"
+            guard text.utf8.count <= 2_048 else { throw APIError.invalid(param, "A URL has at most 2048 characters.") }
+            guard !text.contains("?"), !text.contains("#") else {
+                throw APIError.invalid(param, "The URL of an upstream has no query and no fragment.")
+            }
+            do throws(OutboundRefusal) {
+                _ = try outbound.vet(try outbound.check(text), within: .seconds(2))
+            } catch {
+                if case .unreachable = error { continue }
+                throw error.apiError(param: param)
+            }
         }
     }
 }
@@ -115,9 +114,26 @@ extension EndpointLimits {
     public static let names: Set<String> = [
         "requests_per_minute", "tokens_per_minute", "max_concurrent", "max_tokens", "max_prompt_tokens", "request_timeout_seconds",
     ]
+
+    fileprivate mutating func take(_ given: EndpointLimits) {
+        requestsPerMinute = given.requestsPerMinute ?? requestsPerMinute
+        tokensPerMinute = given.tokensPerMinute ?? tokensPerMinute
+        maxConcurrent = given.maxConcurrent ?? maxConcurrent
+        maxTokens = given.maxTokens ?? maxTokens
+        maxPromptTokens = given.maxPromptTokens ?? maxPromptTokens
+        requestTimeoutSeconds = given.requestTimeoutSeconds ?? requestTimeoutSeconds
+    }
 }
 
 extension EndpointDefaults {
     /// The members of its JSON object.
     public static let names: Set<String> = ["temperature", "top_p", "system_prompt", "service_tier", "reasoning_effort"]
+
+    fileprivate mutating func take(_ given: EndpointDefaults) {
+        temperature = given.temperature ?? temperature
+        topP = given.topP ?? topP
+        systemPrompt = given.systemPrompt ?? systemPrompt
+        serviceTier = given.serviceTier ?? serviceTier
+        reasoningEffort = given.reasoningEffort ?? reasoningEffort
+    }
 }

@@ -13,17 +13,12 @@ extension TenantConnection {
     func endpoints() throws -> [StoredEndpoint] {
         try query(
             """
-            SELECT e.id, e.slug, e.aliases, e.status, e.generation, e.task_mode, e.model_id, m.name AS model_name,
-                CASE WHEN e.model_version = 'latest' THEN COALESCE(e.active_version, m.version) ELSE e.model_version END AS model_version,
-                LEAST(e.context_length, m.context_length) AS context_length,
-                e.upstream_urls, e.upstream_model, e.upstream_api_key, e.upstream_health_path, e.upstream_headers, e.upstream_timeout_ms,
-                e.upstream_max_concurrent, e.limits, e.defaults, e.cors, extract(epoch FROM e.created_at)::bigint AS created,
-                \(trusted: ServiceTier.columns)
+            SELECT \(trusted: StoredEndpoint.columns)
             FROM endpoints e JOIN models m ON m.id = e.model_id JOIN service_tiers t ON t.slug = e.tier
             WHERE e.project_id = \(project) AND e.deleted_at IS NULL AND e.status <> 'deleted'
             ORDER BY (e.status = 'active') DESC, e.created_at, e.id
             """
-        ).map { StoredEndpoint(record: try $0.endpoint(of: project), sealedKey: try $0.optional("upstream_api_key")) }
+        ).map { try $0.storedEndpoint(of: project) }
     }
 }
 
@@ -31,6 +26,16 @@ extension TenantConnection {
 struct StoredEndpoint {
     var record: EndpointRecord
     var sealedKey: [UInt8]?
+
+    /// Of `endpoints e JOIN models m JOIN service_tiers t`.
+    static let columns = """
+        e.id, e.slug, e.aliases, e.status, e.generation, e.task_mode, e.model_id, m.name AS model_name,
+            CASE WHEN e.model_version = 'latest' THEN COALESCE(e.active_version, m.version) ELSE e.model_version END AS model_version,
+            LEAST(e.context_length, m.context_length) AS context_length,
+            e.upstream_urls, e.upstream_model, e.upstream_api_key, e.upstream_health_path, e.upstream_headers, e.upstream_timeout_ms,
+            e.upstream_max_concurrent, e.limits, e.defaults, e.cors, extract(epoch FROM e.created_at)::bigint AS created,
+            \(ServiceTier.columns)
+        """
 
     func opened(_ sealing: Sealing, logger: Logger) throws -> EndpointRecord {
         var endpoint = record
@@ -51,31 +56,36 @@ struct StoredEndpoint {
 }
 
 extension Row {
-    fileprivate func endpoint(of project: ID<Project>) throws -> EndpointRecord {
+    func storedEndpoint(of project: ID<Project>) throws -> StoredEndpoint {
+        StoredEndpoint(record: try endpoint(of: project), sealedKey: try optional("upstream_api_key"))
+    }
+
+    private func endpoint(of project: ID<Project>) throws -> EndpointRecord {
         EndpointRecord(
             id: try get("id"), projectID: project, slug: try get("slug"), status: try named("status"), generation: try get("generation"),
             taskMode: try named("task_mode"), tier: try serviceTier(), modelID: try get("model_id"), modelName: try get("model_name"),
             modelVersion: try get("model_version"), contextLength: try optional("context_length"), upstream: try upstream(),
-            limits: try json("limits"), defaults: try json("defaults"), cors: try cors(), createdAt: try get("created"),
+            limits: try decoded("limits"), defaults: try decoded("defaults"), cors: try cors(), createdAt: try get("created"),
             aliases: try texts("aliases"))
     }
 
     /// Most endpoints have the default, and share it.
     private func cors() throws -> CORSRules { try corsPolicy().map(CORSRules.init) ?? .standard }
 
-    private func upstream() throws -> UpstreamSettings {
+    func upstream() throws -> UpstreamSettings {
         UpstreamSettings(
             urls: try texts("upstream_urls"), model: try optional("upstream_model"), healthPath: try get("upstream_health_path"),
-            headers: try json("upstream_headers"), timeoutMilliseconds: try get("upstream_timeout_ms"),
+            headers: try decoded("upstream_headers"), timeoutMilliseconds: try get("upstream_timeout_ms"),
             maxConcurrent: try get("upstream_max_concurrent"))
     }
 
-    private func named<Value: RawRepresentable>(_ column: String) throws -> Value where Value.RawValue == String {
+    func named<Value: RawRepresentable>(_ column: String) throws -> Value where Value.RawValue == String {
         guard let value = Value(rawValue: try get(column)) else { throw PostgresError.column(column, problem: "is not a \(Value.self)") }
         return value
     }
 
-    private func json<Value: Decodable>(_ column: String) throws -> Value {
+    /// A `jsonb`.
+    func decoded<Value: Decodable>(_ column: String) throws -> Value {
         do {
             return try JSONDecoder().decode(Value.self, from: Data(try get(column, as: [UInt8].self)))
         } catch let error as DecodingError {

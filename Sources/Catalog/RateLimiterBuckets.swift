@@ -78,32 +78,33 @@ package struct LimitTerms: Sendable {
             return .admitted(readings)
         case .requests:
             let wait = requests.microseconds(from: requestLevel, to: BucketRate.unit)
-            return .refused(Self.rateError("\(requests.limit ?? 0) requests per minute", wait: wait), readings)
+            return .refused(Self.rateError("requests_per_minute", "\(requests.limit ?? 0) requests per minute", wait: wait), readings)
         case .tokens:
             let wait = tokens.microseconds(from: tokenLevel, to: neededTokens)
-            return .refused(Self.rateError("\(tokens.limit ?? 0) tokens per minute", wait: wait), readings)
+            return .refused(Self.rateError("tokens_per_minute", "\(tokens.limit ?? 0) tokens per minute", wait: wait), readings)
         case .quotaRequests:
-            return .refused(Self.quotaError("\(quota?.requests ?? 0) requests", quota, used), readings)
+            return .refused(Self.quotaError("quota.requests", "\(quota?.requests ?? 0) requests", quota, used), readings)
         case .quotaTokens:
-            return .refused(Self.quotaError("\(quota?.tokens ?? 0) tokens", quota, used), readings)
+            return .refused(Self.quotaError("quota.tokens", "\(quota?.tokens ?? 0) tokens", quota, used), readings)
         case .concurrency:
             let message = "Concurrency limit reached: \(concurrent) requests at once on this endpoint."
-            return .refused(APIError(.concurrencyExceeded, message, retryAfter: 1, strategy: .concurrency), readings)
+            return .refused(
+                APIError(.concurrencyExceeded, message, param: "max_concurrent", retryAfter: 1, strategy: .concurrency), readings)
         }
     }
 
-    private static func quotaError(_ limit: String, _ quota: KeyQuota?, _ used: QuotaReading?) -> APIError {
+    private static func quotaError(_ name: String, _ limit: String, _ quota: KeyQuota?, _ used: QuotaReading?) -> APIError {
         let seconds = min(3600, max(1, ((used?.waitMicroseconds ?? 0) + 999_999) / 1_000_000))
         return APIError(
             .quotaExceeded, "The API key's quota of \(limit) in \(quota?.windowSeconds ?? 0) s is used up. Try again in \(seconds) s.",
-            retryAfter: seconds, strategy: .quota)
+            param: name, retryAfter: seconds, strategy: .quota)
     }
 
-    private static func rateError(_ limit: String, wait microseconds: Int) -> APIError {
+    private static func rateError(_ name: String, _ limit: String, wait microseconds: Int) -> APIError {
         let seconds = min(3600, max(1, (microseconds + 999_999) / 1_000_000))
         return APIError(
             .rateLimitExceeded, "Rate limit reached: \(limit) for this key on this endpoint. Try again in \(seconds) s.",
-            retryAfter: seconds,
+            param: name, retryAfter: seconds,
             strategy: .rate(refillMilliseconds: max(1, (microseconds + 999) / 1000)))
     }
 }

@@ -18,11 +18,27 @@ public struct TierChange: Sendable {
     public var queueWaitSeconds: Int?
     public var batchWidth: Int?
     public var priority: Int?
+    public var nodePriceNano: Int64?
+    public var maxModelBytes: Cap?
+    public var maxEndpoints: Int?
+    public var maxModels: Cap?
+    public var tokensPerMonth: Cap?
+    public var isPreemptable: Bool?
+    public var hotRetentionSeconds: Int?
+    public var coldRetentionSeconds: Int?
 
     public init() {}
 
     func check() throws {
         if let priceNanoPerMtok, priceNanoPerMtok < 0 { throw APIError.invalid("price_nano_per_mtok", "A price is not negative.") }
+        if let nodePriceNano, nodePriceNano < 0 { throw APIError.invalid("node_price_nano", "A price is not negative.") }
+        for (name, cap) in [("max_model_bytes", maxModelBytes), ("tokens_per_month", tokensPerMonth)] {
+            if let value = cap?.limit, value < 1 { throw APIError.invalid(name, "\(name) is at least 1, not \(value).") }
+        }
+        try Self.check("max_endpoints", maxEndpoints, from: 1)
+        try Self.check("max_models", maxModels?.limit, from: 1)
+        try Self.check("hot_retention_s", hotRetentionSeconds, from: 0)
+        try Self.check("cold_retention_s", coldRetentionSeconds, from: 0)
         try Self.check("tokens_per_minute", tokensPerMinute?.limit, from: 1)
         try Self.check("requests_per_minute", requestsPerMinute?.limit, from: 1)
         try Self.check("burst_floor", burstFloor, from: 0)
@@ -81,6 +97,16 @@ extension SystemConnection {
                     queue_wait_s = COALESCE(\(change.queueWaitSeconds), queue_wait_s),
                     batch_width = COALESCE(\(change.batchWidth), batch_width),
                     priority = COALESCE(\(change.priority), priority),
+                    node_price_nano_per_730h = COALESCE(\(change.nodePriceNano), node_price_nano_per_730h),
+                    max_model_bytes = CASE WHEN \(change.maxModelBytes != nil)
+                        THEN \(change.maxModelBytes?.limit) ELSE max_model_bytes END,
+                    max_endpoints = COALESCE(\(change.maxEndpoints), max_endpoints),
+                    max_models = CASE WHEN \(change.maxModels != nil) THEN \(change.maxModels?.limit) ELSE max_models END,
+                    tokens_per_month = CASE WHEN \(change.tokensPerMonth != nil)
+                        THEN \(change.tokensPerMonth?.limit) ELSE tokens_per_month END,
+                    is_preemptable = COALESCE(\(change.isPreemptable), is_preemptable),
+                    hot_retention_s = COALESCE(\(change.hotRetentionSeconds), hot_retention_s),
+                    cold_retention_s = COALESCE(\(change.coldRetentionSeconds), cold_retention_s),
                     updated_at = now()
                 WHERE slug = \(slug)
                 """)
@@ -114,7 +140,7 @@ extension ServiceTier {
     /// The columns that `Row.serviceTier` reads, of a table `t`.
     static let columns = """
         t.slug AS tier, t.price_nano_per_mtok, t.tokens_per_minute, t.requests_per_minute, t.burst_floor, t.request_timeout_s,
-        t.idle_stream_s, t.concurrent, t.queue_wait_s, t.priority
+        t.idle_stream_s, t.concurrent, t.queue_wait_s, t.priority, t.tokens_per_month
         """
 }
 
@@ -125,6 +151,7 @@ extension Row {
             requestsPerMinute: try optional("requests_per_minute"), burstFloor: try get("burst_floor"),
             requestTimeout: .seconds(try get("request_timeout_s", as: Int.self)),
             idleStreamTimeout: .seconds(try get("idle_stream_s", as: Int.self)), concurrent: try get("concurrent"),
-            queueWait: .seconds(try get("queue_wait_s", as: Int.self)), priority: try get("priority"))
+            queueWait: .seconds(try get("queue_wait_s", as: Int.self)), priority: try get("priority"),
+            tokensPerMonth: try optional("tokens_per_month"))
     }
 }

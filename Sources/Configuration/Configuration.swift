@@ -24,6 +24,8 @@ public struct Configuration: Sendable, Equatable {
     public var redisSocket = ""
     public var redisPool = 64
     public var gateway = Gateway()
+    /// The origin at which clients reach the platform, such as `https://api.example.com`; empty = the one they call, by https.
+    public var publicURL = ""
     /// `host:port` of upstreams the operator allows although they are private or plain http.
     public var egressAllowHosts: [String] = []
     /// Whether tenants' URLs may be plain http.

@@ -34,6 +34,14 @@ struct Setting: Sendable {
         integer("gateway.number", \.gateway.number, 0...63),
         integer("gateway.metrics_port", \.gateway.metricsPort, 0...65_000),
         string("gateway.access_log", \.gateway.accessLog),
+        Setting(
+            key: "public.url", isSecret: false,
+            apply: { text, configuration in
+                guard text.wholeMatch(of: /https?:\/\/[A-Za-z0-9.\[\]:-]+/) != nil else {
+                    throw ConfigurationError("public.url: must be an origin such as https://api.example.com")
+                }
+                configuration.publicURL = text
+            }, read: { $0.publicURL }),
         list("egress.allow_hosts", \.egressAllowHosts, of: "host:port") {
             $0.wholeMatch(of: /(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}/) == nil ? nil : $0
         },

@@ -68,7 +68,7 @@ package struct ChatRequest {
             case "user": _ = try Fields.string(value, "user", atMost: 512)
             case "safety_identifier": _ = try Fields.string(value, "safety_identifier", atMost: 512)
             case "prompt_cache_key": _ = try Fields.string(value, "prompt_cache_key", atMost: 64)
-            case "metadata": try Self.check(metadata: value)
+            case "metadata": try Fields.metadata(value)
             case "store": _ = try Fields.bool(value, "store")
             case "service_tier":
                 guard let chosen = RoutingProfile(named: try Fields.string(value, "service_tier")) else {
@@ -143,21 +143,6 @@ package struct ChatRequest {
                 throw APIError.invalid("logit_bias", "The names in 'logit_bias' must be token ids.")
             }
             _ = try Fields.number(bias.value, "logit_bias.\(token)", in: -100...100)
-        }
-    }
-
-    private static func check(metadata: JSONElement) throws {
-        func invalid(_ message: String) -> APIError { APIError(.invalidMetadata, message, param: "metadata") }
-        guard metadata.kind == .object else { throw invalid("'metadata' must be an object of strings.") }
-        var count = 0
-        for pair in metadata.members {
-            count += 1
-            guard count <= 16 else { throw invalid("'metadata' has at most 16 pairs.") }
-            guard (1...64).contains(pair.name.description.unicodeScalars.count) else {
-                throw invalid("A key in 'metadata' has 1 to 64 characters.")
-            }
-            guard let value = pair.value.string else { throw invalid("The values in 'metadata' must be strings.") }
-            guard value.unicodeScalars.count <= 512 else { throw invalid("A value in 'metadata' has at most 512 characters.") }
         }
     }
 }

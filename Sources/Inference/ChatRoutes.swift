@@ -7,45 +7,64 @@ import Server
 
 /// `POST chat/completions` (02 §2-3).
 public struct ChatRoutes: Sendable {
-    private let catalog: any CatalogSource
+    let catalog: any CatalogSource
     private let limiter: any Limiter
+    private let monthly: MonthlyTokens
     private let committer: Committer
     private let credit: Credit
     private let upstream: @Sendable (EndpointRecord) -> any Upstream
 
     /// - Parameter upstream: what answers for an endpoint.
     public init(
-        catalog: any CatalogSource, limiter: any Limiter, committer: Committer, credit: Credit,
+        catalog: any CatalogSource, limiter: any Limiter, monthly: MonthlyTokens, committer: Committer, credit: Credit,
         upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
     ) {
         self.catalog = catalog
         self.limiter = limiter
+        self.monthly = monthly
         self.committer = committer
         self.credit = credit
         self.upstream = upstream
     }
 
     public var all: [Route] {
-        [Route(.post, "chat/completions", .all, .inference, meter: .usage(.chat), bodyLimit: 20 << 20, create)]
+        [
+            Route(.post, "chat/completions", .all, .inference, meter: .usage(.chat), bodyLimit: 20 << 20, create),
+            // A chat like any other, made here.
+            Route(
+                .post, "endpoints/:id/test", [.host, .project], .management, meter: .usage(.chat), isBodyOptional: true, testEndpoint),
+        ]
     }
 
     private func create(_ request: Request, _ context: Context) throws -> Response {
         let createdAt = Settlement.nowMicroseconds()
         let principal = try context.principal
-        var (endpoint, chat, body) = try RequestDocument.read(request.body, context.services.parser) {
+        let (endpoint, chat, body) = try RequestDocument.read(request.body, context.services.parser) {
             root -> (EndpointRecord, ChatRequest, UpstreamBody) in
-            let endpoint = try self.endpoint(root, request, principal)
+            let endpoint = try RequestedEndpoint.find(root, request, principal, in: catalog)
             context.log.endpointSlug = endpoint.slug
             context.log.modelName = endpoint.modelName
-            guard endpoint.taskMode == .generate else {
-                throw APIError(.taskModeMismatch, "The endpoint does not generate text.", param: "model")
-            }
+            try RequestedEndpoint.check(endpoint, serves: .generate)
             let chat = try ChatRequest(checking: root, defaults: endpoint.defaults)
             return (endpoint, chat, try UpstreamBody(of: root, chat, for: endpoint))
         }
         try SLOHints.check(request)
+        let run = try start(
+            chat, body, at: endpoint, vendorEvents: chat.wantsVendorEvents || request.header("HTTP_X_XEROTIER_EVENTS") == "on",
+            createdAt: createdAt, context)
+        guard chat.isStream else { return try run.answer() }
+        return Response(headers: Self.streamHeaders, body: .stream { try run.stream(to: $0) })
+    }
+
+    /// Holds what it may cost and takes its place among the limits; then it can run.
+    func start(
+        _ chat: ChatRequest, _ body: UpstreamBody, at endpoint: EndpointRecord, vendorEvents: Bool, createdAt: Int64, _ context: Context
+    ) throws -> ChatRun {
+        let principal = try context.principal
+        var body = body
         // What cannot be booked is not begun.
         guard committer.isAccepting else { throw APIError.unavailable() }
+        try monthly.check(endpoint)
         let held = try ChatCredit.hold(chat, mostTokens: body.mostTokens, at: endpoint, by: principal, for: context.requestID, from: credit)
         body.close(payable: held?.limit)
         let limits = limitRequest(endpoint, chat, principal, context)
@@ -56,7 +75,7 @@ public struct ChatRoutes: Sendable {
             held?.taken.giveBack()
             throw error
         }
-        let run = ChatRun(
+        return ChatRun(
             chat: chat, upstreamBody: body.bytes, clamps: body.clamps,
             identity: AnswerIdentity(
                 id: Self.completionID(context.requestID), created: Int(createdAt / 1_000_000), model: endpoint.modelName,
@@ -67,10 +86,7 @@ public struct ChatRoutes: Sendable {
                 limits: limits, limiter: limiter, committer: committer, credit: held?.taken, start: context.start,
                 createdAtMicroseconds: createdAt),
             credit: held, upstream: upstream(endpoint),
-            vendorEvents: chat.wantsVendorEvents || request.header("HTTP_X_XEROTIER_EVENTS") == "on",
-            context: context)
-        guard chat.isStream else { return try run.answer() }
-        return Response(headers: Self.streamHeaders, body: .stream { try run.stream(to: $0) })
+            vendorEvents: vendorEvents, context: context)
     }
 
     /// The request's id under another prefix: as unique, and without asking the kernel for random bits.
@@ -85,27 +101,6 @@ public struct ChatRoutes: Sendable {
         (name: "Content-Type", value: "text/event-stream; charset=utf-8"), (name: "Cache-Control", value: "no-cache, no-transform"),
         (name: "X-Accel-Buffering", value: "no"),
     ]
-
-    /// By the path in the endpoint family, else by the body's `model` (01 §3).
-    private func endpoint(_ root: JSONElement, _ request: Request, _ principal: Principal) throws -> EndpointRecord {
-        guard let member = root["model"], !member.isNull else { throw APIError.missing("model") }
-        let model = try Fields.string(member, "model")
-        guard !model.isEmpty else { throw APIError.invalid("model", "'model' must not be empty.") }
-        let catalog = try self.catalog.catalog(of: principal.projectID)
-        let endpoint =
-            if let slug = request.location.endpoint {
-                try EndpointResolver.resolve(slug: slug, in: catalog)
-            } else {
-                try EndpointResolver.resolve(model: model, in: catalog)
-            }
-        if let pin = principal.endpointPin, pin != endpoint.slug {
-            throw APIError(.endpointMismatch, "The API key is pinned to another endpoint.")
-        }
-        guard endpoint.status == .active || endpoint.status == .degraded else {
-            throw APIError(.endpointInactive, "The endpoint is not active.", retryAfter: 5)
-        }
-        return endpoint
-    }
 
     private func limitRequest(_ endpoint: EndpointRecord, _ chat: ChatRequest, _ principal: Principal, _ context: Context) -> LimitRequest {
         let limits = endpoint.effectiveLimits

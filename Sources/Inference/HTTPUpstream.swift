@@ -77,7 +77,8 @@ public final class HTTPUpstream: Upstream {
 
     func startProbes() -> [UpstreamProbe] { targets.filter { $0.base != nil }.map { UpstreamProbe($0, headers: probeHeaders) } }
 
-    private static func headerLines(of upstream: UpstreamSettings, userAgent: String) -> [String] {
+    /// With the endpoint's key, which the operator's server may want for its health, too.
+    static func headerLines(of upstream: UpstreamSettings, userAgent: String) -> [String] {
         let given = upstream.headers.filter { name, value in
             !(name + value).unicodeScalars.contains { $0.value < 32 || $0.value == 127 } && !UpstreamSettings.isOwnHeader(name)
         }

@@ -54,11 +54,11 @@ package struct UpstreamBody {
         json.string(endpoint.upstream.model ?? endpoint.modelName)
         if !chat.hasTemperature {
             begin("temperature")
-            json.number(endpoint.defaults.temperature ?? 0.7)
+            json.number(endpoint.defaults.temperature ?? EndpointDefaults.usualTemperature)
         }
         if !chat.hasTopP {
             begin("top_p")
-            json.number(endpoint.defaults.topP ?? 0.9)
+            json.number(endpoint.defaults.topP ?? EndpointDefaults.usualTopP)
         }
         if !chat.hasReasoningEffort, let effort = endpoint.defaults.reasoningEffort {
             begin("reasoning_effort")

@@ -88,6 +88,7 @@ final class UpstreamProbe {
     private let target: UpstreamTarget
     private let transfer: HTTPTransfer
     private var status = 0
+    private(set) var hasSucceeded = false
 
     init(_ target: UpstreamTarget, headers: HTTPHeaders) {
         self.target = target
@@ -113,6 +114,7 @@ final class UpstreamProbe {
     }
 
     private func report(_ succeeded: Bool) -> Bool {
+        hasSucceeded = succeeded
         target.report(probeSucceeded: succeeded)
         return true
     }

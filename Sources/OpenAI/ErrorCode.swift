@@ -3,7 +3,11 @@ public struct ErrorCode: Sendable, Equatable {
     /// Who caused the error, as written to usage rows.
     public enum Fault: String, Sendable { case none, client, agent, router, policy }
     /// Whether the same request may be sent again: `no`, after changing it, or as it is.
-    public enum Retry: Sendable { case no, afterFix, yes }
+    public enum Retry: String, Sendable {
+        case no
+        case afterFix = "fix"
+        case yes
+    }
 
     /// The stable name, such as `model_not_found`.
     public let name: String
@@ -16,7 +20,7 @@ public struct ErrorCode: Sendable, Equatable {
     public let retry: Retry
 
     /// - Parameter status: where it is not that of the number.
-    private init(
+    init(
         _ name: String, _ number: Int, _ type: String? = nil, status: Int? = nil, fault: Fault = .client, retry: Retry = .afterFix
     ) {
         self.name = name
@@ -24,10 +28,10 @@ public struct ErrorCode: Sendable, Equatable {
         self.fault = fault
         self.retry = retry
         self.status = status ?? (number >= 60000 ? 200 : number / 100)
-        self.type = type ?? Self.defaultType(status: self.status)
+        self.type = type ?? Self.defaultType(number, status: self.status)
     }
 
-    private static func defaultType(status: Int) -> String {
+    private static func defaultType(_ number: Int, status: Int) -> String {
         switch status {
         case 401: "authentication_error"
         case 402: "quota_error"
@@ -38,7 +42,8 @@ public struct ErrorCode: Sendable, Equatable {
         case 500: "internal_error"
         case 424, 502...504: "service_error"
         case 200: "stream_error"
-        default: "invalid_request_error"
+        // The second half of each status is the block of execution.
+        default: number % 100 >= 50 ? "validation_error" : "invalid_request_error"
         }
     }
 }
@@ -65,6 +70,7 @@ extension ErrorCode {
     public static let missingRequiredParameter = ErrorCode("missing_required_parameter", 40031)
     public static let invalidCursor = ErrorCode("invalid_cursor", 40032)
     public static let invalidMetadata = ErrorCode("invalid_metadata", 40033)
+    public static let invalidVersion = ErrorCode("invalid_version", 40034)
     public static let invalidScope = ErrorCode("invalid_scope", 40036)
     public static let invalidCORSPolicy = ErrorCode("invalid_cors_policy", 40038)
 
@@ -80,6 +86,7 @@ extension ErrorCode {
     public static let endpointMismatch = ErrorCode("endpoint_mismatch", 40303, "forbidden_error", retry: .no)
     public static let originNotAllowed = ErrorCode("origin_not_allowed", 40309, "forbidden_error", fault: .policy, retry: .no)
     public static let permissionDenied = ErrorCode("permission_denied", 40305, retry: .no)
+    public static let tierNotAllowed = ErrorCode("tier_not_allowed", 40306, fault: .policy, retry: .no)
 
     public static let notFound = ErrorCode("not_found", 40400, retry: .no)
     public static let projectNotFound = ErrorCode("project_not_found", 40401, retry: .no)
@@ -89,6 +96,7 @@ extension ErrorCode {
 
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)
     public static let conflict = ErrorCode("conflict", 40900)
+    public static let slugTaken = ErrorCode("slug_taken", 40914)
     public static let requestTimeout = ErrorCode("request_timeout", 40800, retry: .yes)
     public static let versionConflict = ErrorCode("version_conflict", 41200)
     public static let requestTooLarge = ErrorCode("request_too_large", 41300)

@@ -26,6 +26,8 @@ struct Assembly {
     private let credit: Credit
     private let limiter: RateLimiter
     private let health: UpstreamHealth
+    /// nil where requests of models are served: they leave no thread for it.
+    private let prober: EndpointProber?
     private let invalidation: RedisSubscriber
 
     init(_ configuration: Configuration) throws {
@@ -41,7 +43,8 @@ struct Assembly {
         let authenticator = KeyAuthenticator(database: system, logger: logger)
         let masters = try MasterKeys(current: configuration.encryptionKey, previous: configuration.previousEncryptionKey)
         let dataKeys = DataKeys(database: system, masters: masters)
-        let catalog = PostgresCatalog(database: tenants, sealing: Sealing(keys: dataKeys), logger: logger)
+        let sealing = Sealing(keys: dataKeys)
+        let catalog = PostgresCatalog(database: tenants, sealing: sealing, logger: logger)
         var commits = Committer.Options()
         commits.processNumber = configuration.gateway.number
         let committer = try Committer(
@@ -66,6 +69,15 @@ struct Assembly {
         // not below the number of processes.
         let processes = configuration.gateway.processes
         let upstreams = UpstreamPool(settings: upstreamSettings, health: health) { max(1, $0.upstream.maxConcurrent / processes) }
+        let invalidations = Invalidations(redis: redis, logger: logger)
+        let isPlatform = configuration.gateway.role == "platform"
+        let prober =
+            isPlatform
+            ? EndpointProber(
+                probes: EndpointProbes(
+                    database: system, sealing: sealing, invalidations: invalidations, timeScale: configuration.timeScale, logger: logger),
+                settings: upstreamSettings, logger: logger) : nil
+        self.prober = prober
         self.services = services
         self.authenticator = authenticator
         self.catalog = catalog
@@ -80,6 +92,7 @@ struct Assembly {
                 authenticator.invalidate(message: message)
                 dataKeys.invalidate(message: message)
                 catalog.invalidate(message: message)
+                if message.hasPrefix("project:") { prober?.ring() }
             },
             onLost: {
                 authenticator.flush()
@@ -90,7 +103,10 @@ struct Assembly {
         routes =
             Routes(
                 catalog: catalog, limiter: limiter, committer: committer, credit: credit, upstreams: upstreams, database: system,
-                tenants: tenants, invalidations: Invalidations(redis: redis, logger: logger), outbound: upstreamSettings.outbound,
+                tenants: tenants, invalidations: invalidations, outbound: upstreamSettings.outbound,
+                endpoints: EndpointRoutes(
+                    database: tenants, sealing: sealing, outbound: upstreamSettings.outbound, invalidations: invalidations,
+                    publicURL: configuration.publicURL),
                 stripe: try Self.stripe(configuration, outbound: upstreamSettings.outbound)
             ).all
         server = Server(
@@ -139,6 +155,7 @@ struct Assembly {
     /// After the last request: what is still queued becomes durable.
     func shutdown() {
         invalidation.stop()
+        prober?.stop()
         health.stop()
         limiter.stop()
         authenticator.shutdown()

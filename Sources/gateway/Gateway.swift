@@ -64,6 +64,7 @@ import Threads
         var configuration = configuration
         configuration.stateDirectory = directory.path
         configuration.gateway.metricsPort = 0
+        configuration.gateway.role = "inference"
         configuration.gateway.accessLog = "-"
         return try Assembly(configuration).routes
     }

@@ -18,6 +18,7 @@ struct Routes {
     let tenants: TenantDatabase
     let invalidations: Invalidations
     let outbound: OutboundGuard
+    let endpoints: EndpointRoutes
     /// nil = callbacks of card payments are not taken.
     let stripe: StripeProvider?
 
@@ -31,10 +32,16 @@ struct Routes {
         return HealthRoutes(checks: [postgres]).all
             + KeyRoutes(database: tenants, invalidations: invalidations).all
             + AuditRoutes(database: tenants).all
+            + endpoints.all
+            + ErrorRoutes.all
+            + TierRoutes(database: database).all
             + ProviderCallbackRoutes(topUps: TopUps(database: database), stripe: stripe).all
             + ModelRoutes(catalog: catalog).all
             + CORSRoutes(database: tenants, invalidations: invalidations).all
-            + ChatRoutes(catalog: catalog, limiter: limiter, committer: committer, credit: credit) { upstreams.upstream(of: $0) }.all
+            + ChatRoutes(
+                catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit
+            ) { upstreams.upstream(of: $0) }.all
+            + UnservedSurfaces(catalog: catalog).all
             + BillingRoutes(database: tenants).all
             + UsageRoutes(database: tenants).all
             + BudgetRoutes(database: tenants, invalidations: invalidations, outbound: outbound).all

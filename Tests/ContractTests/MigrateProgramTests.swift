@@ -163,7 +163,6 @@ struct MigrateProgramTests {
             ["endpoint", "set", "--project", "acme", "--slug", "e", "--tier", "none", "--model", "m", "--upstream-url", "https://a"],
             "--tier"
         ),
-        (["endpoint", "set", "--project", "acme", "--slug", "e", "--tier", "demo", "--upstream-url", "https://a"], "--model"),
         (["endpoint", "set", "--project", "acme", "--slug", "e", "--tier", "demo", "--model", "m"], "--upstream-url"),
         (
             ["endpoint", "set", "--project", "acme", "--slug", "e", "--tier", "demo", "--model", "m", "--upstream-url", "ftp://a"],

@@ -76,6 +76,8 @@ import Testing
         "Sources/Accounts/KeyAuthenticator.swift", "Sources/Accounts/KeyRecord.swift", "Sources/Accounts/KeyUses.swift",
         // The keys that seal are made and unwrapped beside all tenants, and rewrapped for all at once.
         "Sources/Accounts/DataKeys.swift", "Sources/Accounts/DataKeyStore.swift", "Sources/Catalog/LegacyUpstreamKeys.swift",
+        // The servers of all projects' endpoints are asked for their health.
+        "Sources/Catalog/EndpointProbes.swift",
         // One batch holds the rows of many projects.
         "Sources/Jobs/Committer.swift", "Sources/Jobs/BatchWriter.swift", "Sources/Jobs/Commit.swift",
         // Money moves between a project's accounts and the platform's.
@@ -86,7 +88,8 @@ import Testing
         // Alerts and mails of all projects are the worker's.
         "Sources/Billing/BudgetWork.swift", "Sources/Mail/MailQueue.swift", "workers/billing/BudgetCommand.swift",
         // The operator makes projects and sets tiers.
-        "Sources/Accounts/ProjectRecord.swift", "Sources/Catalog/TierStore.swift", "workers/migrate/Settings.swift",
+        "Sources/Accounts/ProjectRecord.swift", "Sources/Catalog/TierStore.swift", "Sources/Catalog/TierRoutes.swift",
+        "workers/migrate/Settings.swift",
         // People belong to no project; the chain of the platform has none, and the operator verifies all chains.
         "Sources/Accounts/Members.swift", "Sources/Accounts/AuditStore.swift", "Sources/Server/Audit.swift",
         // Money is the operator's, too, and what expired is everybody's.

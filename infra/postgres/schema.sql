@@ -1309,10 +1309,15 @@ CREATE TABLE public.endpoints (
     last_request_at timestamp with time zone,
     deleted_at timestamp with time zone,
     cors_generation bigint DEFAULT 1 NOT NULL,
+    probed_at timestamp with time zone,
+    probe_failures integer DEFAULT 0 NOT NULL,
+    ready_servers integer DEFAULT 0 NOT NULL,
     CONSTRAINT endpoints_context_length_check CHECK ((context_length > 0)),
     CONSTRAINT endpoints_description_check CHECK ((char_length(description) <= 512)),
     CONSTRAINT endpoints_id_check CHECK ((id ~ '^ep_[0-9a-z]{24}$'::text)),
     CONSTRAINT endpoints_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 128))),
+    CONSTRAINT endpoints_probe_failures_check CHECK ((probe_failures >= 0)),
+    CONSTRAINT endpoints_ready_servers_check CHECK ((ready_servers >= 0)),
     CONSTRAINT endpoints_slug_check CHECK ((slug ~ '^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$'::text)),
     CONSTRAINT endpoints_status_check CHECK ((status = ANY (ARRAY['provisioning'::text, 'active'::text, 'degraded'::text, 'inactive'::text, 'failed'::text, 'deleting'::text, 'deleted'::text]))),
     CONSTRAINT endpoints_task_mode_check CHECK ((task_mode = ANY (ARRAY['generate'::text, 'embed'::text, 'score'::text]))),
@@ -2087,10 +2092,24 @@ CREATE UNIQUE INDEX data_keys_current ON public.data_keys USING btree (project_i
 
 
 --
+-- Name: endpoints_by_deleted_slug; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX endpoints_by_deleted_slug ON public.endpoints USING btree (project_id, slug, deleted_at) WHERE (deleted_at IS NOT NULL);
+
+
+--
 -- Name: endpoints_by_model; Type: INDEX; Schema: public; Owner: -
 --
 
 CREATE INDEX endpoints_by_model ON public.endpoints USING btree (model_id) WHERE (deleted_at IS NULL);
+
+
+--
+-- Name: endpoints_by_probe; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX endpoints_by_probe ON public.endpoints USING btree (probed_at) WHERE (deleted_at IS NULL);
 
 
 --

@@ -76,6 +76,7 @@ def configuration(settings: Settings, server: Postgres, encryption_key: str) -> 
         "redis.socket": str(settings.redis_socket),
         "gateway.nginx_workers": str(settings.nginx_workers),
         "gateway.access_log": str(settings.logs / "access.log"),
+        "public.url": f"https://localhost:{settings.https_port}",
     }
     values |= {key: value for key, value in settings.overrides.items() if key not in STACK_KEYS}
     values["egress.allow_hosts"] = settings.allowed_hosts

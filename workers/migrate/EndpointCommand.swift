@@ -9,7 +9,7 @@ struct EndpointCommand: ParsableCommand {
     struct Set: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Creates an endpoint, or changes what is given.",
-            discussion: "A new endpoint needs --tier, --model and --upstream-url.")
+            discussion: "A new endpoint needs --tier and --upstream-url.")
 
         @Option(help: "Slug of the project.") var project: String
         @Option(help: "The endpoint's name in paths.") var slug: String
@@ -34,7 +34,8 @@ struct EndpointCommand: ParsableCommand {
             let change = try change()
             try withProject(project) { connection, settings in
                 let endpoint = try connection.setEndpoint(
-                    slug, to: change, sealing: try settings.sealing(), outbound: settings.outbound, by: .migrate)
+                    slug, to: change, sealing: try settings.sealing(), outbound: settings.outbound, timeScale: settings.timeScale,
+                    by: .migrate)
                 Invalidation(settings).publish("project:\(connection.project)")
                 print(endpoint)
             }
@@ -54,6 +55,9 @@ struct EndpointCommand: ParsableCommand {
             change.timeoutMilliseconds = timeoutMs
             change.maxConcurrent = maxConcurrent
             change.contextLength = contextLength
+            // Given as a whole, where routes take members one by one.
+            if limits != nil { change.reset(\.limits) }
+            if defaults != nil { change.reset(\.defaults) }
             change.limits = try limits.map { try object($0, of: "--limits", EndpointLimits.self, knows: EndpointLimits.names) }
             change.defaults = try defaults.map { try object($0, of: "--defaults", EndpointDefaults.self, knows: EndpointDefaults.names) }
             change.status = try status.map { try value($0, of: "--status", is: "active or inactive") }

@@ -21,6 +21,8 @@ struct Settings {
 
     var redisSocket: String? { configuration.redisSocket.isEmpty ? nil : configuration.redisSocket }
 
+    var timeScale: Double { configuration.timeScale }
+
     /// As the owner of the tables.
     func connectAsOwner() throws -> Connection { try Connection(url: configuration.databaseURL, options: options) }
 
@@ -109,7 +111,9 @@ enum Options {
         "project", "name", "scopes", "endpoint", "expires-at", "slug", "tier", "model", "task-mode", "upstream-url", "upstream-model",
         "health-path", "header", "timeout-ms", "max-concurrent", "context-length", "limits", "defaults", "status", "price-nano-per-mtok",
         "tokens-per-minute", "requests-per-minute", "burst-floor", "request-timeout-s", "idle-stream-s", "concurrent", "queue-wait-s",
-        "batch-width", "priority", "email", "allow", "block", "requests", "window-seconds", "tokens",
+        "batch-width", "priority", "node-price-nano", "max-model-bytes", "max-endpoints", "max-models", "tokens-per-month",
+        "hot-retention-s",
+        "cold-retention-s", "email", "allow", "block", "requests", "window-seconds", "tokens",
     ]
     static let renamed = ["upstream.urls": "upstream-url", "upstream.headers": "header", "upstream.api_key": "upstream-key-env"]
 }

@@ -19,6 +19,14 @@ struct TierCommand: ParsableCommand {
         @Option(help: "Seconds a request may wait for a place.") var queueWaitS: Int?
         @Option(help: "Lines of a batch at a time; 0 = no Batch API.") var batchWidth: Int?
         @Option(help: "Higher goes first.") var priority: Int?
+        @Option(help: "Nano-USD for a node of the tenant's in 730 hours.") var nodePriceNano: Int64?
+        @Option(help: "The largest model in bytes, or none.") var maxModelBytes: CapArgument?
+        @Option(help: "The most endpoints of the tier in a project.") var maxEndpoints: Int?
+        @Option(help: "The most models of a project, or none.") var maxModels: CapArgument?
+        @Option(help: "Tokens of a project in a month of UTC, or none.") var tokensPerMonth: CapArgument?
+        @Option(help: "true or false: requests without a first byte may make room for others.") var preemptable: Bool?
+        @Option(help: "Seconds that answers are kept at hand.") var hotRetentionS: Int?
+        @Option(help: "Seconds that answers are kept.") var coldRetentionS: Int?
 
         func run() throws {
             var change = TierChange()
@@ -32,6 +40,14 @@ struct TierCommand: ParsableCommand {
             change.queueWaitSeconds = queueWaitS
             change.batchWidth = batchWidth
             change.priority = priority
+            change.nodePriceNano = nodePriceNano
+            change.maxModelBytes = maxModelBytes?.cap
+            change.maxEndpoints = maxEndpoints
+            change.maxModels = maxModels?.cap
+            change.tokensPerMonth = tokensPerMonth?.cap
+            change.isPreemptable = preemptable
+            change.hotRetentionSeconds = hotRetentionS
+            change.coldRetentionSeconds = coldRetentionS
             try withSettings { settings in
                 let tier = try settings.system.withConnection { try $0.setTier(slug, to: change, by: .migrate) }
                 Invalidation(settings).publish("tiers")

@@ -1,0 +1,109 @@
+import Crypto
+import Logging
+import OpenAI
+import Postgres
+import Server
+import Tenancy
+
+/// Which endpoints' servers are to be asked for their health, and what came of it, as Postgres keeps it for all gateways together (07 §6).
+public struct EndpointProbes: Sendable {
+    private let database: SystemDatabase
+    private let sealing: Sealing
+    private let invalidations: Invalidations
+    private let interval: Duration
+    private let timeScale: Double
+    private let logger: Logger
+
+    /// Of `interval`s: a failed endpoint is asked more seldom.
+    private static let pauseOfFailed = 4
+    /// So many rounds in a row in which some server does not answer make an endpoint degraded, or end its provisioning.
+    private static let mostFailures = 3
+
+    /// - Parameter interval: between two probes of an endpoint.
+    public init(
+        database: SystemDatabase, sealing: Sealing, invalidations: Invalidations, interval: Duration = .seconds(15), timeScale: Double,
+        logger: Logger
+    ) {
+        self.database = database
+        self.sealing = sealing
+        self.invalidations = invalidations
+        self.interval = interval
+        self.timeScale = timeScale
+        self.logger = logger
+    }
+
+    /// Endpoints that are due, for this process alone: the next one to ask gets others.
+    public func claim(atMost count: Int) throws -> [EndpointRecord] {
+        let seconds = (interval / .seconds(1)) * timeScale
+        let stored = try database.withConnection {
+            try $0.claimProbes(count, seconds: seconds, secondsOfFailed: seconds * Double(Self.pauseOfFailed))
+        }
+        return try stored.map { try $0.opened(sealing, logger: logger) }
+    }
+
+    /// Notes what a round of probes found, unless the endpoint has changed meanwhile.
+    public func report(_ endpoint: EndpointRecord, ready: Int) throws {
+        let isChanged = try database.withConnection {
+            try $0.noteProbe(of: endpoint, ready: ready, mostFailures: Self.mostFailures)
+        }
+        if isChanged { invalidations.publish("project:\(endpoint.projectID)") }
+    }
+
+    /// Those whose last request must have ended by now are gone.
+    public func finishDeletions() throws {
+        _ = try database.withConnection {
+            try $0.query(
+                """
+                UPDATE endpoints e SET status = 'deleted' FROM service_tiers t
+                WHERE t.slug = e.tier AND e.status = 'deleting'
+                    AND e.deleted_at < now() - make_interval(secs => t.request_timeout_s * \(timeScale)::double precision)
+                """)
+        }
+    }
+}
+
+extension SystemConnection {
+    fileprivate func claimProbes(_ count: Int, seconds: Double, secondsOfFailed: Double) throws -> [StoredEndpoint] {
+        try query(
+            """
+            WITH due AS (
+                SELECT id FROM endpoints
+                WHERE deleted_at IS NULL AND status IN ('provisioning', 'active', 'degraded', 'failed')
+                    AND (probed_at IS NULL OR probed_at < now() - make_interval(secs =>
+                        CASE status WHEN 'failed' THEN \(secondsOfFailed)::double precision ELSE \(seconds)::double precision END))
+                ORDER BY probed_at NULLS FIRST LIMIT \(count) FOR UPDATE SKIP LOCKED),
+            claimed AS (UPDATE endpoints SET probed_at = now() FROM due WHERE endpoints.id = due.id RETURNING endpoints.*)
+            SELECT e.project_id, \(trusted: StoredEndpoint.columns)
+            FROM claimed e JOIN models m ON m.id = e.model_id JOIN service_tiers t ON t.slug = e.tier
+            """
+        ).map { try $0.storedEndpoint(of: $0.get("project_id")) }
+    }
+
+    /// - Returns: whether the status is another one now.
+    fileprivate func noteProbe(of endpoint: EndpointRecord, ready: Int, mostFailures: Int) throws -> Bool {
+        let servers = endpoint.upstream.urls.count
+        let isWell = ready == servers
+        let rows = try query(
+            """
+            WITH before AS (
+                SELECT id, status FROM endpoints
+                WHERE id = \(endpoint.id) AND project_id = \(endpoint.projectID) AND generation = \(endpoint.generation)
+                    AND deleted_at IS NULL AND status IN ('provisioning', 'active', 'degraded', 'failed')
+                FOR UPDATE),
+            noted AS (
+                UPDATE endpoints e SET ready_servers = \(ready),
+                    probe_failures = CASE WHEN \(isWell) THEN 0 ELSE LEAST(e.probe_failures + 1, 1000000) END,
+                    status = CASE
+                        WHEN \(isWell) OR (\(ready) > 0 AND e.status IN ('provisioning', 'failed')) THEN 'active'
+                        WHEN e.probe_failures + 1 < \(mostFailures) THEN e.status
+                        WHEN e.status = 'active' THEN 'degraded'
+                        WHEN e.status = 'provisioning' THEN 'failed'
+                        ELSE e.status END,
+                    status_detail = CASE WHEN \(isWell) THEN NULL ELSE \("\(ready) of \(servers) upstream servers answer their health probe.") END
+                FROM before WHERE e.id = before.id
+                RETURNING e.status <> before.status AS is_changed)
+            SELECT is_changed FROM noted
+            """)
+        return try rows.first?.get("is_changed") ?? false
+    }
+}

@@ -1,0 +1,180 @@
+import Crypto
+import HTTPClient
+import JSON
+import OpenAI
+import Server
+import Tenancy
+
+/// `endpoints` (07 §6). Keys of scope `inference` read, keys of scope `management` write; a key with both sees where the upstream is, too.
+public struct EndpointRoutes: Sendable {
+    private let database: TenantDatabase
+    private let sealing: Sealing
+    private let outbound: OutboundGuard
+    private let invalidations: Invalidations
+    private let publicURL: String
+
+    /// - Parameter publicURL: the origin at which clients reach the platform; empty = the one they have just used, by https.
+    public init(database: TenantDatabase, sealing: Sealing, outbound: OutboundGuard, invalidations: Invalidations, publicURL: String) {
+        self.database = database
+        self.sealing = sealing
+        self.outbound = outbound
+        self.invalidations = invalidations
+        self.publicURL = publicURL
+    }
+
+    public var all: [Route] {
+        [
+            Route(.get, "endpoints", [.host, .project], .inference, meter: .none, list),
+            Route(.post, "endpoints", [.host, .project], .management, meter: .none, create),
+            Route(.get, "endpoints/:id", [.host, .project], .inference, meter: .none, retrieve),
+            Route(.patch, "endpoints/:id", [.host, .project], .management, meter: .none) { try self.change($0, $1, isWhole: false) },
+            Route(.put, "endpoints/:id", [.host, .project], .management, meter: .none) { try self.change($0, $1, isWhole: true) },
+            Route(.delete, "endpoints/:id", [.host, .project], .management, meter: .none, delete),
+            Route(.get, "endpoints/:id/stats", [.host, .project], .inference, meter: .none, stats),
+            Route(.get, "endpoints/:id/limits", [.host, .project], .inference, meter: .none, limits),
+            step(.activate), step(.deactivate), step(.restart),
+        ]
+    }
+
+    private func step(_ step: EndpointStep) -> Route {
+        Route(.post, "endpoints/:id/\(step.rawValue)", [.host, .project], .management, meter: .none, isBodyOptional: true) {
+            request, context in
+            let actor = try context.actor(of: request)
+            return try self.answer(request, context, status: 202) {
+                try $0.step(step, endpoint: $1, ifGeneration: request.ifMatch(), by: actor)
+            }
+        }
+    }
+
+    private func list(_ request: Request, _ context: Context) throws -> Response {
+        let query = try ListQuery(request.query)
+        var filter = try EndpointFilter(request.query)
+        let principal = try context.principal
+        filter.only = principal.endpointPin
+        var page = try database.withConnection(of: principal.projectID) { try $0.endpoints(query, filter) }
+        page.data = page.data.map { shown($0, request, principal) }
+        return try .list(page)
+    }
+
+    private func retrieve(_ request: Request, _ context: Context) throws -> Response {
+        try answer(request, context, tells: false) { try $0.requireEndpoint($1) }
+    }
+
+    private func create(_ request: Request, _ context: Context) throws -> Response {
+        let body = try RequestDocument.read(request.body, context.services.parser) { try EndpointBody($0, isWhole: true) }
+        let principal = try context.principal
+        guard let slug = body.slug else { throw APIError.missing("slug") }
+        try EndpointRules.check(slug: slug)
+        if let pin = principal.endpointPin, pin != slug { throw Self.pinned }
+        let actor = try context.actor(of: request)
+        let scale = context.services.timeScale
+        let endpoint = try database.withConnection(of: principal.projectID) {
+            try $0.writeEndpoint(slug, .create, body.change, sealing: sealing, outbound: outbound, timeScale: scale, by: actor)
+        }
+        tell(principal)
+        return try response(endpoint, request, principal, status: 201)
+    }
+
+    private func change(_ request: Request, _ context: Context, isWhole: Bool) throws -> Response {
+        let body = try RequestDocument.read(request.body, context.services.parser) { try EndpointBody($0, isWhole: isWhole) }
+        let generation = try request.ifMatch()
+        let actor = try context.actor(of: request)
+        return try answer(request, context) { connection, name in
+            if let slug = body.slug, try connection.requireEndpoint(name).slug != slug {
+                throw APIError.invalid("slug", "The slug of an endpoint never changes.")
+            }
+            return try connection.writeEndpoint(
+                name, .change(ifGeneration: generation), body.change, sealing: sealing, outbound: outbound, by: actor)
+        }
+    }
+
+    private func delete(_ request: Request, _ context: Context) throws -> Response {
+        let generation = try request.ifMatch()
+        let actor = try context.actor(of: request)
+        let principal = try context.principal
+        let endpoint = try withEndpoint(request, principal) { try $0.deleteEndpoint($1, ifGeneration: generation, by: actor) }
+        tell(principal)
+        return try .json(encoding: DeletedEndpoint(id: endpoint.id))
+    }
+
+    private func stats(_ request: Request, _ context: Context) throws -> Response {
+        let text = request.query["window"] ?? StatsWindow.hour.rawValue
+        guard let window = StatsWindow(rawValue: text) else {
+            throw APIError.invalid("window", "'window' must be \(StatsWindow.allCases.map(\.rawValue).joined(separator: ", ")).")
+        }
+        let stats = try withEndpoint(request, context.principal) { try $0.endpointStats($1, window) }
+        return try .json(encoding: stats)
+    }
+
+    /// For the key that asks.
+    private func limits(_ request: Request, _ context: Context) throws -> Response {
+        let principal = try context.principal
+        let stored = try withEndpoint(request, principal) { connection, name in
+            let id = try connection.requireEndpoint(name).id
+            return try connection.endpoints().first { $0.record.id == id }
+        }
+        guard let endpoint = stored?.record else { throw CatalogError.endpointNotFound }
+        return try .json(encoding: EndpointLimitList(endpoint, quota: principal.restrictions?.quota))
+    }
+
+    // MARK: Common parts
+
+    /// - Parameter tells: whether something may have changed that the gateways must hear of.
+    private func answer(
+        _ request: Request, _ context: Context, status: Int = 200, tells: Bool = true,
+        _ body: (TenantConnection, String) throws -> EndpointObject
+    ) throws -> Response {
+        let principal = try context.principal
+        let endpoint = try withEndpoint(request, principal, body)
+        if tells { tell(principal) }
+        return try response(endpoint, request, principal, status: status)
+    }
+
+    /// Runs `body` with the endpoint's name out of the path, once it is clear that the key may have it.
+    private func withEndpoint<Result>(
+        _ request: Request, _ principal: Principal, _ body: (TenantConnection, String) throws -> Result
+    ) throws -> Result {
+        let name = request.pathParameters["id"] ?? ""
+        return try database.withConnection(of: principal.projectID) { connection in
+            if let pin = principal.endpointPin, try connection.requireEndpoint(name).slug != pin { throw Self.pinned }
+            return try body(connection, name)
+        }
+    }
+
+    private static let pinned = APIError(.endpointMismatch, "The API key is pinned to another endpoint.")
+
+    private func tell(_ principal: Principal) { invalidations.publish("project:\(principal.projectID)") }
+
+    private func response(_ endpoint: EndpointObject, _ request: Request, _ principal: Principal, status: Int) throws -> Response {
+        var response = try Response.json(encoding: shown(endpoint, request, principal), status: status)
+        response.headers.append(("ETag", "\"\(endpoint.generation)\""))
+        return response
+    }
+
+    private func shown(_ endpoint: EndpointObject, _ request: Request, _ principal: Principal) -> EndpointObject {
+        var endpoint = endpoint
+        let origin = publicURL.isEmpty ? "https://\(request.header("HTTP_HOST") ?? "localhost")" : publicURL
+        endpoint.baseURL = "\(origin)/\(principal.projectSlug)/\(endpoint.slug)/v1"
+        endpoint.showsUpstream = principal.scopes.contains(.management)
+        return endpoint
+    }
+}
+
+extension Request {
+    /// The generation that `If-Match` asks for; nil = any.
+    func ifMatch() throws -> Int64? {
+        guard let text = header("HTTP_IF_MATCH"), text != "*" else { return nil }
+        let digits = text.hasPrefix("\"") && text.hasSuffix("\"") && text.utf8.count > 2 ? String(text.dropFirst().dropLast()) : text
+        guard let generation = Int64(digits), generation > 0 else {
+            throw APIError.invalid("If-Match", "If-Match must be the generation of the endpoint in quotes, such as \"3\".")
+        }
+        return generation
+    }
+}
+
+/// The answer to a deletion.
+private struct DeletedEndpoint: Encodable {
+    var id: ID<Endpoint>
+    var object = "endpoint.deleted"
+    var deleted = true
+}
