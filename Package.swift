@@ -84,7 +84,8 @@ let package = Package(
         .executableTarget(
             name: "sweeper",
             dependencies: [
-                "Configuration", "Tenancy", "Billing", "Threads", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Configuration", "Tenancy", "Server", "Billing", "Threads",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/sweeper"),

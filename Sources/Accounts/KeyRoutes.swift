@@ -38,10 +38,15 @@ public struct KeyRoutes: Sendable {
     private func create(_ request: Request, _ context: Context) throws -> Response {
         let new = try RequestDocument.read(request.body, context.services.parser) { try KeyBodies.new($0) }
         let actor = try context.actor(of: request)
-        let key = try database.withConnection(of: context.principal.projectID) { try $0.createKey(new, by: actor) }
+        var id: ID<APIKey>?
+        let response = try context.write(request, to: database) { connection in
+            let key = try connection.createKey(new, by: actor)
+            id = key.id
+            return try .json(encoding: key, status: 201)
+        }
         // Whoever tried the key before it was there is remembered as wrong for a second.
-        invalidations.publish("key:\(key.id)")
-        return try .json(encoding: key, status: 201)
+        if let id { invalidations.publish("key:\(id)") }
+        return response
     }
 
     private func retrieve(_ request: Request, _ context: Context) throws -> Response {
@@ -52,7 +57,7 @@ public struct KeyRoutes: Sendable {
 
     private func update(_ request: Request, _ context: Context) throws -> Response {
         let change = try RequestDocument.read(request.body, context.services.parser) { try KeyBodies.change($0) }
-        return try self.change(request, context) { try $0.updateKey($1, to: change, by: $2) }
+        return try self.change(request, context) { try .json(encoding: $0.updateKey($1, to: change, by: $2)) }
     }
 
     private func rotate(_ request: Request, _ context: Context) throws -> Response {
@@ -60,37 +65,39 @@ public struct KeyRoutes: Sendable {
             request.body.isEmpty
             ? KeyRules.defaultGrace : try RequestDocument.read(request.body, context.services.parser) { try KeyBodies.grace($0) }
         let scaled = Double(grace) * context.services.timeScale
-        return try change(request, context) { try $0.rotateKey($1, grace: scaled, by: $2) }
+        return try change(request, context) { try .json(encoding: $0.rotateKey($1, grace: scaled, by: $2)) }
     }
 
     private func setIPFilter(_ request: Request, _ context: Context) throws -> Response {
         let rules = try RequestDocument.read(request.body, context.services.parser, allowsNull: true) {
             $0.isNull ? nil : try KeyBodies.ipFilter($0, "")
         }
-        return try change(request, context) { try $0.setIPFilter(rules, on: $1, by: $2) }
+        return try change(request, context) { try .json(encoding: $0.setIPFilter(rules, on: $1, by: $2)) }
     }
 
     private func setQuota(_ request: Request, _ context: Context) throws -> Response {
         let quota = try RequestDocument.read(request.body, context.services.parser, allowsNull: true) {
             $0.isNull ? nil : try KeyBodies.quota($0, "")
         }
-        return try change(request, context) { try $0.setQuota(quota, on: $1, by: $2) }
+        return try change(request, context) { try .json(encoding: $0.setQuota(quota, on: $1, by: $2)) }
     }
 
     private func revoke(_ request: Request, _ context: Context) throws -> Response {
-        _ = try change(request, context) { try $0.revokeKey($1, by: $2) }
-        return try .json(encoding: DeletedKey(id: try Self.id(request)))
+        try change(request, context) { connection, id, actor in
+            try connection.revokeKey(id, by: actor)
+            return try .json(encoding: DeletedKey(id: id))
+        }
     }
 
     /// Changes the key of the path, and tells the gateways once that is committed.
     private func change(
-        _ request: Request, _ context: Context, _ body: (TenantConnection, ID<APIKey>, AuditActor) throws -> KeyObject
+        _ request: Request, _ context: Context, _ body: (TenantConnection, ID<APIKey>, AuditActor) throws -> Response
     ) throws -> Response {
         let id = try Self.id(request)
         let actor = try context.actor(of: request)
-        let key = try database.withConnection(of: context.principal.projectID) { try body($0, id, actor) }
+        let response = try context.write(request, to: database) { try body($0, id, actor) }
         invalidations.publish("key:\(id)")
-        return try .json(encoding: key)
+        return response
     }
 
     private func whoami(_ request: Request, _ context: Context) throws -> Response {

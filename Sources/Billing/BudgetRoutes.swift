@@ -65,7 +65,7 @@ public struct BudgetRoutes: Sendable {
     }
 
     private func check(_ request: Request, _ context: Context) throws -> Response {
-        try .json(encoding: database.withConnection(of: context.principal.projectID) { try $0.checkBudgets() })
+        try context.write(request, to: database) { try .json(encoding: $0.checkBudgets()) }
     }
 
     /// Makes a change, and tells the gateways once it is committed: they give up what they hold under the caps as they were.
@@ -74,9 +74,9 @@ public struct BudgetRoutes: Sendable {
     ) throws -> Response {
         let actor = try context.actor(of: request)
         let project = try context.principal.projectID
-        let answer = try database.withConnection(of: project) { try body($0, actor) }
+        let response = try context.write(request, to: database) { try .json(encoding: body($0, actor), status: status) }
         invalidations.publish("project:\(project)")
-        return try .json(encoding: answer, status: status)
+        return response
     }
 
     private func settings(_ request: Request, _ context: Context) throws -> BudgetSettings {

@@ -40,7 +40,7 @@ public struct EndpointRoutes: Sendable {
         Route(.post, "endpoints/:id/\(step.rawValue)", [.host, .project], .management, meter: .none, isBodyOptional: true) {
             request, context in
             let actor = try context.actor(of: request)
-            return try self.answer(request, context, status: 202) {
+            return try self.write(request, context, status: 202) {
                 try $0.step(step, endpoint: $1, ifGeneration: request.ifMatch(), by: actor)
             }
         }
@@ -57,7 +57,8 @@ public struct EndpointRoutes: Sendable {
     }
 
     private func retrieve(_ request: Request, _ context: Context) throws -> Response {
-        try answer(request, context, tells: false) { try $0.requireEndpoint($1) }
+        let principal = try context.principal
+        return try response(try withEndpoint(request, principal) { try $0.requireEndpoint($1) }, request, principal)
     }
 
     private func create(_ request: Request, _ context: Context) throws -> Response {
@@ -68,18 +69,19 @@ public struct EndpointRoutes: Sendable {
         if let pin = principal.endpointPin, pin != slug { throw Self.pinned }
         let actor = try context.actor(of: request)
         let scale = context.services.timeScale
-        let endpoint = try database.withConnection(of: principal.projectID) {
-            try $0.writeEndpoint(slug, .create, body.change, sealing: sealing, outbound: outbound, timeScale: scale, by: actor)
+        let answer = try context.write(request, to: database) {
+            let endpoint = try $0.writeEndpoint(slug, .create, body.change, sealing: sealing, outbound: outbound, timeScale: scale, by: actor)
+            return try response(endpoint, request, principal, status: 201)
         }
         tell(principal)
-        return try response(endpoint, request, principal, status: 201)
+        return answer
     }
 
     private func change(_ request: Request, _ context: Context, isWhole: Bool) throws -> Response {
         let body = try RequestDocument.read(request.body, context.services.parser) { try EndpointBody($0, isWhole: isWhole) }
         let generation = try request.ifMatch()
         let actor = try context.actor(of: request)
-        return try answer(request, context) { connection, name in
+        return try write(request, context) { connection, name in
             if let slug = body.slug, try connection.requireEndpoint(name).slug != slug {
                 throw APIError.invalid("slug", "The slug of an endpoint never changes.")
             }
@@ -92,9 +94,12 @@ public struct EndpointRoutes: Sendable {
         let generation = try request.ifMatch()
         let actor = try context.actor(of: request)
         let principal = try context.principal
-        let endpoint = try withEndpoint(request, principal) { try $0.deleteEndpoint($1, ifGeneration: generation, by: actor) }
+        let answer = try context.write(request, to: database) { connection in
+            let name = try allowedName(request, principal, connection)
+            return try .json(encoding: DeletedEndpoint(id: try connection.deleteEndpoint(name, ifGeneration: generation, by: actor).id))
+        }
         tell(principal)
-        return try .json(encoding: DeletedEndpoint(id: endpoint.id))
+        return answer
     }
 
     private func stats(_ request: Request, _ context: Context) throws -> Response {
@@ -119,33 +124,37 @@ public struct EndpointRoutes: Sendable {
 
     // MARK: Common parts
 
-    /// - Parameter tells: whether something may have changed that the gateways must hear of.
-    private func answer(
-        _ request: Request, _ context: Context, status: Int = 200, tells: Bool = true,
-        _ body: (TenantConnection, String) throws -> EndpointObject
+    /// Changes the endpoint of the path, and tells the gateways once that is committed.
+    private func write(
+        _ request: Request, _ context: Context, status: Int = 200, _ body: (TenantConnection, String) throws -> EndpointObject
     ) throws -> Response {
         let principal = try context.principal
-        let endpoint = try withEndpoint(request, principal, body)
-        if tells { tell(principal) }
-        return try response(endpoint, request, principal, status: status)
+        let answer = try context.write(request, to: database) { connection in
+            let endpoint = try body(connection, try allowedName(request, principal, connection))
+            return try response(endpoint, request, principal, status: status)
+        }
+        tell(principal)
+        return answer
     }
 
     /// Runs `body` with the endpoint's name out of the path, once it is clear that the key may have it.
     private func withEndpoint<Result>(
         _ request: Request, _ principal: Principal, _ body: (TenantConnection, String) throws -> Result
     ) throws -> Result {
+        try database.withConnection(of: principal.projectID) { try body($0, try allowedName(request, principal, $0)) }
+    }
+
+    private func allowedName(_ request: Request, _ principal: Principal, _ connection: TenantConnection) throws -> String {
         let name = request.pathParameters["id"] ?? ""
-        return try database.withConnection(of: principal.projectID) { connection in
-            if let pin = principal.endpointPin, try connection.requireEndpoint(name).slug != pin { throw Self.pinned }
-            return try body(connection, name)
-        }
+        if let pin = principal.endpointPin, try connection.requireEndpoint(name).slug != pin { throw Self.pinned }
+        return name
     }
 
     private static let pinned = APIError(.endpointMismatch, "The API key is pinned to another endpoint.")
 
     private func tell(_ principal: Principal) { invalidations.publish("project:\(principal.projectID)") }
 
-    private func response(_ endpoint: EndpointObject, _ request: Request, _ principal: Principal, status: Int) throws -> Response {
+    private func response(_ endpoint: EndpointObject, _ request: Request, _ principal: Principal, status: Int = 200) throws -> Response {
         var response = try Response.json(encoding: shown(endpoint, request, principal), status: status)
         response.headers.append(("ETag", "\"\(endpoint.generation)\""))
         return response

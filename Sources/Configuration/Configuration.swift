@@ -47,6 +47,8 @@ public struct Configuration: Sendable, Equatable {
     public var sweepSeconds: Double?
     /// How often the billing worker rolls usage up, in seconds; nil = each five minutes, scaled.
     public var rollupSeconds: Double?
+    /// How long a request with an Idempotency-Key counts as running when its gateway does not say so again, in seconds; nil = a minute, scaled.
+    public var idempotencyLeaseSeconds: Double?
     public var logLevel = "info"
 
     public struct Gateway: Sendable, Equatable {

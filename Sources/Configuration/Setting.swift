@@ -72,6 +72,7 @@ struct Setting: Sendable {
             }, read: { "\($0.timeScale)" }),
         seconds("sweep.seconds", \.sweepSeconds),
         seconds("rollup.seconds", \.rollupSeconds),
+        seconds("idempotency.lease_seconds", \.idempotencyLeaseSeconds),
         choice("log.level", \.logLevel, ["trace", "debug", "info", "notice", "warning", "error", "critical"]),
     ]
 

@@ -49,6 +49,7 @@ public struct ChatRoutes: Sendable {
             return (endpoint, chat, try UpstreamBody(of: root, chat, for: endpoint))
         }
         try SLOHints.check(request)
+        if let replayed = try context.replay(of: request) { return replayed }
         let run = try start(
             chat, body, at: endpoint, vendorEvents: chat.wantsVendorEvents || request.header("HTTP_X_XEROTIER_EVENTS") == "on",
             createdAt: createdAt, context)

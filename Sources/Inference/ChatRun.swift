@@ -24,6 +24,8 @@ struct ChatRun {
     private static let hardStop = Duration.seconds(4 * 3600)
 
     private var timeScale: Double { context.services.timeScale }
+    /// With an Idempotency-Key the run goes on when its client has left: who sends the request again is to get this answer (04 §5).
+    private var watchedClient: Int32? { context.claim == nil ? context.clientDescriptor : nil }
     private var requestTimeout: Duration { settlement.endpoint.effectiveLimits.requestTimeout }
 
     private func dispatch() -> any UpstreamCall {
@@ -31,25 +33,25 @@ struct ChatRun {
             UpstreamRequest(
                 path: "chat/completions", body: upstreamBody, isStream: chat.isStream, requestID: context.requestID,
                 deadline: context.start + requestTimeout * timeScale, queueWait: settlement.endpoint.tier.queueWait * timeScale,
-                clientDescriptor: context.clientDescriptor))
+                clientDescriptor: watchedClient))
     }
 
     // MARK: Whole answers
 
-    func answer() throws -> Response {
+    /// - Parameter shape: gives the answer the form in which the client gets it.
+    func answer(_ shape: (Response) -> Response = { $0 }) throws -> Response {
         let call = dispatch()
         do {
             let answer = try receiveAnswer(call)
-            let event = try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), .now - context.start, call)
-            var json = JSONWriter(capacity: answer.bytes.count + 1024)
-            json.raw(answer.bytes)
-            if vendorEvents {
-                json.raw(#","x_metadata":{"#)
-                metadata(event, answer.usage, finishReason: answer.finishReason).write(to: &json)
-                json.raw("}" as StaticString)
+            let headers = headers(call)
+            var response: Response?
+            try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), .now - context.start, call) { event in
+                let whole = shape(Response.json(body(answer, event), headers: headers))
+                response = whole
+                return whole
             }
-            json.raw("}" as StaticString)
-            return .json(json.bytes, headers: headers(call))
+            guard let response else { throw SettlementFailed() }
+            return response
         } catch let error as SettlementFailed {
             throw shown(error, call)
         } catch {
@@ -57,6 +59,18 @@ struct ChatRun {
             try settleFailure(error, usage: nil, isBegun: false, nil, call)
             throw shown(error, call)
         }
+    }
+
+    private func body(_ answer: ChatAnswer, _ event: UsageEvent) -> [UInt8] {
+        var json = JSONWriter(capacity: answer.bytes.count + 1024)
+        json.raw(answer.bytes)
+        if vendorEvents {
+            json.raw(#","x_metadata":{"#)
+            metadata(event, answer.usage, finishReason: answer.finishReason).write(to: &json)
+            json.raw("}" as StaticString)
+        }
+        json.raw("}" as StaticString)
+        return json.bytes
     }
 
     private func receiveAnswer(_ call: any UpstreamCall) throws -> ChatAnswer {
@@ -82,14 +96,15 @@ struct ChatRun {
 
     // MARK: Streams
 
-    func stream(to client: ResponseStream) throws {
+    func stream(to stream: ResponseStream) throws {
+        let client = ChatClient(stream, isReplayable: context.claim != nil)
         let call = dispatch()
         var grammar = ChatStreamGrammar(identity, chat, vendorEvents: vendorEvents)
         var firstToken: Duration?
         let end: [UInt8]
         do {
             try relay(call, to: client, &grammar, &firstToken)
-            end = try settledEnd(&grammar, firstToken, call)
+            end = try settledEnd(&grammar, client, firstToken, call)
         } catch let error as SettlementFailed {
             try fail(client, error, call)
         } catch {
@@ -102,13 +117,23 @@ struct ChatRun {
             }
             try fail(client, error, call)
         }
-        try client.send(end)
+        try client.end(end)
     }
 
     /// Settles, and gives the last frames: usage, metadata, `[DONE]`.
-    private func settledEnd(_ grammar: inout ChatStreamGrammar, _ firstToken: Duration?, _ call: any UpstreamCall) throws -> [UInt8] {
+    private func settledEnd(
+        _ grammar: inout ChatStreamGrammar, _ client: ChatClient, _ firstToken: Duration?, _ call: any UpstreamCall
+    ) throws -> [UInt8] {
         let usage = grammar.usage
-        let event = try settle(Outcome(finishReason: grammar.finishReason, usage: usage), firstToken, call)
+        var end: [UInt8] = []
+        try settle(Outcome(finishReason: grammar.finishReason, usage: usage), firstToken, call) { event in
+            end = self.end(&grammar, event, usage)
+            return client.whole(endingWith: end)
+        }
+        return end
+    }
+
+    private func end(_ grammar: inout ChatStreamGrammar, _ event: UsageEvent, _ usage: TokenUsage) -> [UInt8] {
         var end = grammar.usageChunk()
         if vendorEvents {
             let metadata = metadata(event, usage, finishReason: grammar.finishReason)
@@ -122,7 +147,7 @@ struct ChatRun {
 
     /// Passes chunks on until every choice has ended and the engine is done.
     private func relay(
-        _ call: any UpstreamCall, to client: ResponseStream, _ grammar: inout ChatStreamGrammar, _ firstToken: inout Duration?
+        _ call: any UpstreamCall, to client: ChatClient, _ grammar: inout ChatStreamGrammar, _ firstToken: inout Duration?
     ) throws {
         let idle = settlement.endpoint.tier.idleStreamTimeout * timeScale
         let keepAlive = Self.keepAliveInterval * timeScale
@@ -167,7 +192,7 @@ struct ChatRun {
                 }
                 if now >= nextComment {
                     if !client.hasBegun { client.headers += headers(call) }
-                    try client.send(ChatStreamGrammar.keepAlive)
+                    try client.keepAlive()
                     nextComment = now + keepAlive
                 }
             }
@@ -189,11 +214,13 @@ struct ChatRun {
     }
 
     /// Before the first byte a failure is an ordinary error answer; after it, an error frame, and never `[DONE]`.
-    private func fail(_ client: ResponseStream, _ error: any Error, _ call: any UpstreamCall) throws -> Never {
+    private func fail(_ client: ChatClient, _ error: any Error, _ call: any UpstreamCall) throws -> Never {
         if error is ClientGone { throw error }
         guard client.hasBegun else { throw shown(Self.beforeStream(error), call) }
         let frame = Array("data: ".utf8) + ErrorRendering.envelope(Self.inStream(error), requestID: context.requestID) + Array("\n\n".utf8)
-        try client.send(frame)
+        // Before the client hears of it: it may try again at once.
+        context.claim?.release()
+        try client.end(frame)
         throw Self.inStream(error)
     }
 
@@ -211,16 +238,24 @@ struct ChatRun {
 
     // MARK: Settlement
 
-    private func settle(_ outcome: Outcome, _ firstToken: Duration?, _ call: any UpstreamCall) throws -> UsageEvent {
+    /// Books the run, together with the answer of a request that has an Idempotency-Key.
+    private func settle(
+        _ outcome: Outcome, _ firstToken: Duration?, _ call: any UpstreamCall, answering: (UsageEvent) -> Response? = { _ in nil }
+    ) throws {
         context.log.workerID = call.workerID
         context.log.timeToFirstByte = firstToken
         context.log.inputTokens = outcome.usage?.input
         context.log.outputTokens = outcome.usage?.output
         context.log.errorCode = outcome.error
         do {
-            let event = try settlement.settle(outcome, timeToFirstToken: firstToken, call: call)
+            var isStored = false
+            let event = try settlement.settle(outcome, timeToFirstToken: firstToken, call: call) { event in
+                let row = answering(event).flatMap { context.claim?.commitRow($0) }
+                isStored = row != nil
+                return row
+            }
             context.log.costNano = event.costNano
-            return event
+            if isStored { context.claim?.completed() }
         } catch {
             context.services.logger.error("settlement failed", metadata: ["request_id": "\(context.requestID)", "error": "\(error)"])
             throw SettlementFailed()
@@ -238,7 +273,7 @@ struct ChatRun {
             outcome.error = isBegun ? Self.inStream(error).code : Self.beforeStream(error).code
             outcome.status = isBegun ? 200 : outcome.error?.status ?? 500
         }
-        _ = try settle(outcome, firstToken, call)
+        try settle(outcome, firstToken, call)
     }
 
     // MARK: Words and headers

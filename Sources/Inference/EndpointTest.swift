@@ -19,8 +19,13 @@ extension ChatRoutes {
             let chat = try ChatRequest(checking: root, defaults: endpoint.defaults)
             return (chat, try UpstreamBody(of: root, chat, for: endpoint))
         }
-        var answer = try start(chat, body, at: endpoint, vendorEvents: true, createdAt: createdAt, context).answer()
-        guard case .bytes(let completion) = answer.body else { return answer }
+        if let replayed = try context.replay(of: request) { return replayed }
+        return try start(chat, body, at: endpoint, vendorEvents: true, createdAt: createdAt, context).answer { Self.answer($0, endpoint) }
+    }
+
+    private static func answer(_ response: Response, _ endpoint: EndpointRecord) -> Response {
+        guard case .bytes(let completion) = response.body else { return response }
+        var response = response
         var json = JSONWriter(capacity: completion.count + 256)
         json.raw(#"{"object":"endpoint.test","id":"#)
         json.string(endpoint.id.description)
@@ -31,8 +36,8 @@ extension ChatRoutes {
         json.raw(#","completion":"#)
         json.raw(completion)
         json.raw("}" as StaticString)
-        answer.body = .bytes(json.bytes)
-        return answer
+        response.body = .bytes(json.bytes)
+        return response
     }
 
     private func namedEndpoint(_ request: Request, _ context: Context) throws -> EndpointRecord {

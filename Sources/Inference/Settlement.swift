@@ -32,14 +32,18 @@ struct Settlement {
     let createdAtMicroseconds: Int64
 
     /// Returns when the usage row is durable.
+    /// - Parameter answered: what else becomes durable with it.
     /// - Throws: when it could not be made durable; the answer must then not look complete.
-    func settle(_ outcome: Outcome, timeToFirstToken: Duration?, call: any UpstreamCall) throws -> UsageEvent {
+    func settle(
+        _ outcome: Outcome, timeToFirstToken: Duration?, call: any UpstreamCall, answered: (UsageEvent) -> CommitRow?
+    ) throws -> UsageEvent {
         // Redis and Postgres work side by side; both are done before the last byte.
         let waitForLimits = limiter.beginFinish(limits, actualTokens: outcome.usage?.rateTokens ?? 0)
         defer { waitForLimits() }
         let event = event(outcome, timeToFirstToken: timeToFirstToken, call: call)
         do {
-            try committer.commit(Commit(rows: [event.commitRow(hold: credit?.hold, held: credit?.held ?? 0)]))
+            let row = event.commitRow(hold: credit?.hold, held: credit?.held ?? 0)
+            try committer.commit(Commit(rows: [row] + (answered(event).map { [$0] } ?? [])))
         } catch {
             credit?.lose()
             throw error

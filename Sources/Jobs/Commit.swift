@@ -78,12 +78,7 @@ extension SystemConnection {
             }
         }
         let writes = zip(statements, rows).map { $0.bind($1, process: process, isReplay: isReplay) }
-        // A single statement is a transaction by itself and saves two round trips.
-        if writes.count == 1 {
-            try query(writes[0])
-        } else if !writes.isEmpty {
-            try transaction { for write in writes { try query(write) } }
-        }
+        if !writes.isEmpty { try query(together: writes) }
     }
 }
 

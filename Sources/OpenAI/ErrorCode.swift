@@ -97,6 +97,8 @@ extension ErrorCode {
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)
     public static let conflict = ErrorCode("conflict", 40900)
     public static let slugTaken = ErrorCode("slug_taken", 40914)
+    public static let idempotencyConflict = ErrorCode("idempotency_conflict", 40902)
+    public static let idempotencyInProgress = ErrorCode("idempotency_in_progress", 40903, retry: .yes)
     public static let requestTimeout = ErrorCode("request_timeout", 40800, retry: .yes)
     public static let versionConflict = ErrorCode("version_conflict", 41200)
     public static let requestTooLarge = ErrorCode("request_too_large", 41300)

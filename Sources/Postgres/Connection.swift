@@ -38,6 +38,8 @@ public final class Connection {
     /// What the session is set to, as far as it is certain.
     private var inForce: SessionSetting?
     private var isLost = false
+    /// A part of the running transaction has failed.
+    private var isPartRolledBack = false
 
     /// More texts than this are not prepared: the code holds a fixed number of statements.
     private static let preparedLimit = 512
@@ -83,26 +85,48 @@ public final class Connection {
         _ = try finish()
     }
 
-    /// Runs `body` in a transaction: committed when it returns, rolled back when it throws.
+    /// Runs several statements in one round trip and returns the rows of the last. Where no transaction is open the server makes them one:
+    /// all take effect, or none.
+    @discardableResult
+    public func query(together statements: [SQL]) throws -> [Row] { try pipeline(statements).rows }
+
+    /// Runs `body` in a transaction: committed when it returns, rolled back when it throws. Inside of a transaction it is a part of that one,
+    /// which is then rolled back as a whole.
     ///
     /// - Throws: what `body` threw; `connectionLost` when the outcome of the commit is unknown.
-    public func transaction<Value>(_ body: () throws -> Value) throws -> Value {
+    public func transaction<Value>(_ body: () throws -> Value) throws -> Value { try transaction(body) { _ in [] } }
+
+    /// - Parameter last: what is to be the end of the transaction; it travels with the COMMIT, so it costs no round trip.
+    public func transaction<Value>(_ body: () throws -> Value, last: (Value) throws -> [SQL]) throws -> Value {
+        guard PQtransactionStatus(handle) != PQTRANS_INTRANS else { return try part(body, last) }
         try run("BEGIN")
-        let value: Value
+        isPartRolledBack = false
         do {
-            value = try body()
+            let value = try body()
+            let statements = try last(value)
+            if isPartRolledBack { throw PostgresError.transactionRolledBack }
+            // The server answers ROLLBACK to the COMMIT of a transaction in which a statement failed.
+            guard try pipeline(statements + ["COMMIT"]).command == "COMMIT" else { throw PostgresError.transactionRolledBack }
+            return value
         } catch {
-            if isUsable {
+            if isUsable, PQtransactionStatus(handle) != PQTRANS_IDLE {
                 // A failure here breaks the connection, and with it the transaction ends as well.
                 do { try run("ROLLBACK") } catch { isLost = true }
             }
             throw error
         }
-        // The server answers ROLLBACK to the COMMIT of a transaction in which a statement failed.
-        guard try run("COMMIT").command == "COMMIT" else {
-            throw PostgresError.server(ServerMessage(sqlState: "25P02", message: "The transaction was rolled back."))
+    }
+
+    /// A transaction inside of another one. Should its error be swallowed on the way, the other one must not commit a half.
+    private func part<Value>(_ body: () throws -> Value, _ last: (Value) throws -> [SQL]) throws -> Value {
+        do {
+            let value = try body()
+            for statement in try last(value) { try run(statement) }
+            return value
+        } catch {
+            isPartRolledBack = true
+            throw error
         }
-        return value
     }
 
     /// Interrupts, from any thread, the statement that runs on this connection.
@@ -126,23 +150,28 @@ public final class Connection {
         return try finish()
     }
 
-    /// Both as one pipeline, which the server runs as one transaction where none is open: postgresql.org/docs/current/libpq-pipeline-mode.html
     private func run(_ sql: SQL, after setting: SessionSetting) throws -> Result {
-        let set: SQL = "SELECT set_config(\(setting.name), \(setting.value), false)"
-        let (setName, name) = (try statementName(for: set.text), try statementName(for: sql.text))
-        let (setParameters, parameters) = (try Parameters(set.values), try Parameters(sql.values))
         inForce = setting
         do {
-            guard PQenterPipelineMode(handle) == 1 else { throw lost() }
-            try send(set.text, prepared: setName, setParameters)
-            try send(sql.text, prepared: name, parameters)
-            guard PQpipelineSync(handle) == 1 else { throw lost() }
-            return try finishPipeline(of: 2)
+            return try pipeline([Self.set(setting), sql])
         } catch {
             // The setting was taken back with the statement that failed.
             inForce = nil
             throw error
         }
+    }
+
+    private static func set(_ setting: SessionSetting) -> SQL { "SELECT set_config(\(setting.name), \(setting.value), false)" }
+
+    /// All in one round trip, as one transaction where none is open: postgresql.org/docs/current/libpq-pipeline-mode.html
+    private func pipeline(_ statements: [SQL]) throws -> Result {
+        if statements.count == 1 { return try run(statements[0]) }
+        let names = try statements.map { try statementName(for: $0.text) }
+        let parameters = try statements.map { try Parameters($0.values) }
+        guard PQenterPipelineMode(handle) == 1 else { throw lost() }
+        for (index, statement) in statements.enumerated() { try send(statement.text, prepared: names[index], parameters[index]) }
+        guard PQpipelineSync(handle) == 1 else { throw lost() }
+        return try finishPipeline(of: statements.count)
     }
 
     private func statementName(for text: String) throws -> String? {

@@ -52,6 +52,9 @@ public enum PostgresError: Error, Sendable, Equatable {
         }
     }
 
+    /// A COMMIT after a failure that nobody let travel.
+    static let transactionRolledBack = PostgresError.server(ServerMessage(sqlState: "25P02", message: "The transaction was rolled back."))
+
     /// Whether it is unknown if the statement took effect.
     public var isOutcomeUnknown: Bool {
         if case .connectionLost = self { true } else { false }

@@ -11,17 +11,21 @@ public struct Services: Sendable {
     public var timeScale: Double
     /// Whose `X-Forwarded-For` is believed.
     public var proxies: TrustedProxies
+    /// nil where no request may carry an Idempotency-Key.
+    public var idempotency: Idempotency?
     /// Tells long requests when the process stops.
     public let drain = Drain()
 
     public init(
-        parser: JSONParser, metrics: Metrics, logger: Logger, timeScale: Double, proxies: TrustedProxies = TrustedProxies([])
+        parser: JSONParser, metrics: Metrics, logger: Logger, timeScale: Double, proxies: TrustedProxies = TrustedProxies([]),
+        idempotency: Idempotency? = nil
     ) {
         self.parser = parser
         self.metrics = metrics
         self.logger = logger
         self.timeScale = timeScale
         self.proxies = proxies
+        self.idempotency = idempotency
     }
 }
 
@@ -37,6 +41,10 @@ public final class Context {
     public internal(set) var principalIfAny: Principal?
     /// What browsers are told beyond the answer's own headers.
     var crossOriginHeaders: CrossOrigin.Headers = []
+    /// nil until the request is known to be one of ours.
+    var route: Route?
+    /// The Idempotency-Key that this request holds, if it came with one.
+    public internal(set) var claim: IdempotencyClaim?
     /// What the access log says beyond the request line; handlers fill it in.
     public var log = LogEntry()
 

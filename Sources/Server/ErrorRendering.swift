@@ -11,13 +11,16 @@ public enum ErrorRendering {
             ?? APIError(.internalError, "The server had an error while processing the request.")
     }
 
-    package static func response(_ error: APIError, requestID: String) -> Response {
+    /// - Parameter isRepeatable: whether the request may be sent again after a 500 (01 §7, 04 §5).
+    package static func response(_ error: APIError, requestID: String, isRepeatable: Bool = true) -> Response {
         var headers = error.headers
         // A 429, and a fault that is not the client's, always says when to come back.
         let isPassing = error.code.status == 429 || (error.code.status >= 500 && error.code.retry == .yes)
         if let seconds = error.retryAfter ?? (isPassing ? 1 : nil) { headers.append(("Retry-After", String(seconds))) }
         let retriedByClients = [408, 409, 429].contains(error.code.status) || error.code.status >= 500
-        if retriedByClients && error.code.retry != .yes { headers.append(("X-Should-Retry", "false")) }
+        if retriedByClients && (error.code.retry != .yes || (error.code.status == 500 && !isRepeatable)) {
+            headers.append(("X-Should-Retry", "false"))
+        }
         return .json(envelope(error, requestID: requestID), status: error.code.status, headers: headers)
     }
 

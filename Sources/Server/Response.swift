@@ -12,6 +12,8 @@ public struct Response {
     public var status: Int
     public var headers: [(name: String, value: String)]
     public var body: Body
+    /// Of the request that was answered so first, where this is a replay.
+    package var requestID: String?
 
     public init(status: Int = 200, headers: [(name: String, value: String)] = [], body: Body) {
         self.status = status

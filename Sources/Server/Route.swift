@@ -78,6 +78,12 @@ public struct Route: Sendable {
 }
 
 extension Route {
+    /// Whether it changes what is stored; inference does not.
+    var isWrite: Bool {
+        if case .usage = meter { return false }
+        return method != .get
+    }
+
     /// Method, path, families, access and meter, separated by tabs.
     public var line: String {
         let families: [(Families, String)] = [(.host, "host"), (.project, "project"), (.endpoint, "endpoint"), (.root, "root")]

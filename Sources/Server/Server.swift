@@ -35,7 +35,7 @@ public struct Server: Sendable {
         let isPreflight = origin != nil && request.method == "OPTIONS"
         context.crossOriginHeaders = crossOriginHeaders(for: isPreflight ? nil : origin, request)
         if origin != nil, let name = parameters["XEROTIER_ERROR"] {
-            _ = answer(FrontErrors.error(named: name), exchange, request, context)
+            _ = answer(FrontErrors.error(named: name), exchange, context)
             return
         }
         do {
@@ -46,15 +46,18 @@ public struct Server: Sendable {
                 status = try send(try crossOrigin.preflight(request, from: origin), exchange.answer, context)
             } else {
                 let (route, pathParameters) = try route(request)
+                context.route = route
                 pattern = route.path
                 request.pathParameters = pathParameters
                 try checkDeclaredLength(request, route)
                 try authorize(request, route, context)
                 request.body = try readBody(exchange, request, route)
                 status = try send(try route.handler(request, context), exchange.answer, context)
+                // A stream that ended in an error may be asked for again.
+                context.claim?.release()
             }
         } catch {
-            status = answer(error, exchange, request, context)
+            status = answer(error, exchange, context)
         }
         let elapsed = ContinuousClock.now - context.start
         status = context.log.status ?? status
@@ -161,16 +164,17 @@ public struct Server: Sendable {
     }
 
     private func send(_ response: Response, _ answer: AnswerWriter, _ context: Context) throws -> Int {
+        let requestID = response.requestID ?? context.requestID
         switch response.body {
         case .bytes(let bytes):
-            var own = [(name: "X-Request-ID", value: context.requestID)]
+            var own = [(name: "X-Request-ID", value: requestID)]
             // There is no body that could have a length (RFC 9110 §8.6).
             if response.status != 204 { own.append((name: "Content-Length", value: String(bytes.count))) }
             if !context.crossOriginHeaders.isEmpty { own += context.crossOriginHeaders }
             try answer.write(Response.head(status: response.status, headers: response.headers, own))
             try answer.write(bytes)
         case .stream(let write):
-            let headers = response.headers + [("X-Request-ID", context.requestID)] + context.crossOriginHeaders
+            let headers = response.headers + [("X-Request-ID", requestID)] + context.crossOriginHeaders
             let stream = ResponseStream(answer, status: response.status, headers: headers)
             do {
                 try write(stream)
@@ -182,13 +186,21 @@ public struct Server: Sendable {
         return response.status
     }
 
-    private func answer(_ error: any Error, _ exchange: borrowing Exchange, _ request: Request, _ context: Context) -> Int {
+    private func answer(_ error: any Error, _ exchange: borrowing Exchange, _ context: Context) -> Int {
         note(error, context)
-        if error is ClientGone { return 499 }
-        let apiError = ErrorRendering.apiError(error)
+        if error is ClientGone {
+            context.claim?.release()
+            return 499
+        }
+        // What has failed half-way may be tried again only where the half is known to be undone, or nothing was written.
+        let isRepeatable = context.claim != nil || context.route?.isWrite != true
+        let response = ErrorRendering.response(
+            ErrorRendering.apiError(error), requestID: context.requestID, isRepeatable: isRepeatable)
+        // Before the client hears of it: it may try again at once.
+        context.claim?.conclude(response)
         do {
             exchange.discardBody()
-            return try send(ErrorRendering.response(apiError, requestID: context.requestID), exchange.answer, context)
+            return try send(response, exchange.answer, context)
         } catch {
             return 499
         }

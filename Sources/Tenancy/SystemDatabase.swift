@@ -36,6 +36,9 @@ public struct SystemConnection {
     @discardableResult
     public func query(_ sql: SQL) throws -> [Row] { try connection.query(sql) }
 
+    /// Runs several statements in one round trip and one transaction.
+    public func query(together statements: [SQL]) throws { try connection.query(together: statements) }
+
     /// Runs `body` in a transaction: committed when it returns, rolled back when it throws.
     public func transaction<Value>(_ body: () throws -> Value) throws -> Value { try connection.transaction(body) }
 }

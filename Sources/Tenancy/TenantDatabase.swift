@@ -40,6 +40,12 @@ public struct TenantConnection {
     @discardableResult
     public func query(_ sql: SQL) throws -> [Row] { try connection.query(sql, under: setting) }
 
-    /// Runs `body` in a transaction: committed when it returns, rolled back when it throws.
+    /// Runs `body` in a transaction: committed when it returns, rolled back when it throws. Inside of a transaction it is a part of that one.
     public func transaction<Value>(_ body: () throws -> Value) throws -> Value { try connection.transaction(body) }
+
+    /// - Parameter last: what is to be the end of the transaction; it travels with the COMMIT, so it costs no round trip. It must come after a
+    ///   query, which has put the project's policies in force.
+    public func transaction<Value>(_ body: () throws -> Value, last: (Value) throws -> [SQL]) throws -> Value {
+        try connection.transaction(body, last: last)
+    }
 }

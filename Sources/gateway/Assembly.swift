@@ -34,9 +34,6 @@ struct Assembly {
         var logger = Logger(label: "gateway") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
         let metrics = Metrics()
-        let services = Services(
-            parser: JSONParser(), metrics: metrics, logger: logger, timeScale: configuration.timeScale,
-            proxies: TrustedProxies(configuration.trustedProxies.compactMap { IPRange($0) }))
         let system = SystemDatabase(url: configuration.databaseURL, size: configuration.databasePool)
         let tenants = TenantDatabase(url: configuration.databaseURL, size: configuration.databasePool)
         let redis = RedisPool(socket: configuration.redisSocket, size: configuration.redisPool)
@@ -45,12 +42,17 @@ struct Assembly {
         let dataKeys = DataKeys(database: system, masters: masters)
         let sealing = Sealing(keys: dataKeys)
         let catalog = PostgresCatalog(database: tenants, sealing: sealing, logger: logger)
+        let idempotency = Idempotency(
+            tenants: tenants, system: system, sealing: sealing, options: Self.idempotency(configuration), logger: logger)
+        let services = Services(
+            parser: JSONParser(), metrics: metrics, logger: logger, timeScale: configuration.timeScale,
+            proxies: TrustedProxies(configuration.trustedProxies.compactMap { IPRange($0) }), idempotency: idempotency)
         var commits = Committer.Options()
         commits.processNumber = configuration.gateway.number
         let committer = try Committer(
             database: system, journalDirectory: configuration.stateDirectory + "/journal",
-            process: "\(configuration.gateway.role)-\(configuration.gateway.number)", statements: UsageEvent.statements, options: commits,
-            logger: logger)
+            process: "\(configuration.gateway.role)-\(configuration.gateway.number)",
+            statements: UsageEvent.statements + Idempotency.statements, options: commits, logger: logger)
         let credit = Credit(
             source: Ledger(database: system, timeScale: configuration.timeScale),
             gateway: "\(configuration.gateway.role)-\(configuration.gateway.number)", timeScale: configuration.timeScale, metrics: metrics,
@@ -129,6 +131,13 @@ struct Assembly {
         }
     }
 
+    private static func idempotency(_ configuration: Configuration) -> Idempotency.Options {
+        var options = Idempotency.Options()
+        options.leaseSeconds = configuration.idempotencyLeaseSeconds ?? options.leaseSeconds * configuration.timeScale
+        options.keptSeconds *= configuration.timeScale
+        return options
+    }
+
     /// nil where no callbacks are taken.
     private static func stripe(_ configuration: Configuration, outbound: OutboundGuard) throws -> StripeProvider? {
         let settings = configuration.billing
@@ -161,6 +170,7 @@ struct Assembly {
         authenticator.shutdown()
         catalog.shutdown()
         committer.shutdown()
+        services.idempotency?.shutdown()
         // After the last settlement, which may have waited in a journal.
         credit.shutdown()
     }

@@ -81,6 +81,68 @@ struct PostgresTests {
         }
     }
 
+    @Test func aTransactionInsideOfOneIsAPartOfIt() async throws {
+        struct Stop: Error {}
+        try await onThread {
+            let connection = try PostgresServer.makeEmptyDatabase().connect()
+            try connection.execute("CREATE TABLE t (id int)")
+            func part(_ id: Int, failing: Bool = false) throws {
+                try connection.transaction {
+                    try connection.query("INSERT INTO t VALUES (\(id)::int)")
+                    if failing { throw Stop() }
+                }
+            }
+            func ids() throws -> [Int] { try connection.query("SELECT id FROM t ORDER BY id").map { try $0.get("id") } }
+            #expect(throws: Stop.self) {
+                try connection.transaction {
+                    try part(1)
+                    try part(2, failing: true)
+                }
+            }
+            // Nor does a half stay where the failure of a part is swallowed.
+            #expect(throws: PostgresError.self) {
+                try connection.transaction {
+                    try? part(1, failing: true)
+                    try part(2)
+                }
+            }
+            #expect(try ids() == [])
+            try connection.transaction {
+                try part(1)
+                try part(2)
+            }
+            #expect(try ids() == [1, 2])
+        }
+    }
+
+    @Test func theEndOfATransactionIsCommittedWithItOrNothingIs() async throws {
+        try await onThread {
+            let connection = try PostgresServer.makeEmptyDatabase().connect()
+            try connection.execute("CREATE TABLE t (id int PRIMARY KEY)")
+            func insert(_ id: Int) -> SQL { "INSERT INTO t VALUES (\(id)::int)" }
+            func ids() throws -> [Int] { try connection.query("SELECT id FROM t ORDER BY id").map { try $0.get("id") } }
+            let value = try connection.transaction {
+                try connection.query(insert(1))
+                return 2
+            } last: {
+                [insert($0), insert($0 + 1)]
+            }
+            #expect(try value == 2 && ids() == [1, 2, 3])
+            let error = #expect(throws: PostgresError.self) {
+                try connection.transaction {
+                    _ = try connection.query(insert(4))
+                } last: {
+                    [insert(3), insert(5)]
+                }
+            }
+            #expect(error?.sqlState == "23505")
+            #expect(try ids() == [1, 2, 3])
+            // Together they are all or none, too.
+            #expect(throws: PostgresError.self) { try connection.query(together: [insert(6), insert(3)]) }
+            #expect(try connection.query(together: [insert(7), "SELECT count(*) AS n FROM t"])[0].get("n") == 4)
+        }
+    }
+
     @Test func hugeValuesAndManyRowsArrive() async throws {
         try await onThread {
             let connection = try PostgresServer.makeEmptyDatabase().connect()

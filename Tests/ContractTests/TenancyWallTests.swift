@@ -92,6 +92,8 @@ import Testing
         "workers/migrate/Settings.swift",
         // People belong to no project; the chain of the platform has none, and the operator verifies all chains.
         "Sources/Accounts/Members.swift", "Sources/Accounts/AuditStore.swift", "Sources/Server/Audit.swift",
+        // Leases of all that runs in a process are renewed together, and old keys are forgotten for all.
+        "Sources/Server/Idempotency/Idempotency.swift", "Sources/Server/Idempotency/IdempotencyStore.swift",
         // Money is the operator's, too, and what expired is everybody's.
         "workers/billing/Settings.swift", "workers/billing/Work.swift", "workers/sweeper/Sweeper.swift",
         // Assembles the above, and asks whether the database is there.

@@ -6,7 +6,7 @@ Number, type and envelope are compared with harness/codes.py by every call of th
 import pytest
 
 from harness.codes import CODES
-from harness.tenants import Project, tier
+from harness.tenants import Project, tier, unique
 from harness.together import together
 
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -99,3 +99,11 @@ def test_limits_provoke_their_codes(make_tenant, engine):
     single = make_tenant(tier=tier(concurrent=1))
     answers = together(2, lambda number: single.chat(script={"text": "a", "first_delay_ms": 1000}))
     assert [code_of(answer)[0] for answer in answers if answer.status_code != 200] == ["concurrency_exceeded"]
+
+
+def test_idempotency_keys_provoke_their_codes(tenant, engine):
+    header = {"Idempotency-Key": unique("codes")}
+    slow = {"script": {"text": "a", "first_delay_ms": 700}, "headers": header}
+    answers = together(2, lambda number: tenant.chat(**slow))
+    assert [code_of(answer) for answer in answers if answer.status_code != 200] == [("idempotency_in_progress", 409)]
+    assert code_of(tenant.chat("other", headers=header)) == ("idempotency_conflict", 409)

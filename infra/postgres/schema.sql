@@ -474,6 +474,79 @@ $_$;
 
 
 --
+-- Name: idempotency_keys; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.idempotency_keys (
+    project_id text NOT NULL,
+    scope text NOT NULL COLLATE pg_catalog."C",
+    fingerprint bytea NOT NULL,
+    request_id text NOT NULL,
+    status smallint,
+    answer bytea,
+    lease_expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT idempotency_keys_check CHECK (((status IS NULL) OR (answer IS NOT NULL))),
+    CONSTRAINT idempotency_keys_fingerprint_check CHECK ((octet_length(fingerprint) = 32)),
+    CONSTRAINT idempotency_keys_scope_check CHECK ((octet_length(scope) = 43)),
+    CONSTRAINT idempotency_keys_status_check CHECK (((status >= 200) AND (status <= 499)))
+)
+WITH (fillfactor='80');
+ALTER TABLE ONLY public.idempotency_keys ALTER COLUMN answer SET STORAGE EXTERNAL;
+
+
+--
+-- Name: idempotency_claim(text, text, bytea, text, double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.idempotency_claim(project text, key_scope text, body bytea, request text, lease double precision, kept double precision) RETURNS public.idempotency_keys
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    mine idempotency_keys;
+    found_row idempotency_keys;
+BEGIN
+    LOOP
+        INSERT INTO idempotency_keys (project_id, scope, fingerprint, request_id, lease_expires_at)
+        VALUES (project, key_scope, body, request, now() + make_interval(secs => lease))
+        ON CONFLICT DO NOTHING RETURNING * INTO mine;
+        IF FOUND THEN RETURN mine; END IF;
+
+        UPDATE idempotency_keys
+        SET fingerprint = body, request_id = request, status = NULL, answer = NULL, created_at = now(),
+            lease_expires_at = now() + make_interval(secs => lease)
+        WHERE project_id = project AND scope = key_scope
+            AND ((created_at < now() - make_interval(secs => kept) AND (status IS NOT NULL OR lease_expires_at < now()))
+                OR (status IS NULL AND lease_expires_at < now() AND fingerprint = body))
+        RETURNING * INTO mine;
+        IF FOUND THEN RETURN mine; END IF;
+
+        SELECT * INTO found_row FROM idempotency_keys WHERE project_id = project AND scope = key_scope;
+        IF FOUND THEN RETURN found_row; END IF;
+        -- It was given back in between.
+    END LOOP;
+END
+$$;
+
+
+--
+-- Name: idempotency_complete(text, text, text, integer, bytea); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.idempotency_complete(project text, key_scope text, request text, answer_status integer, sealed bytea) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE idempotency_keys SET status = answer_status, answer = sealed
+    WHERE project_id = project AND scope = key_scope AND request_id = request AND status IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the request has lost its idempotency key' USING ERRCODE = 'XI001';
+    END IF;
+END
+$$;
+
+
+--
 -- Name: ledger_apply(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1843,6 +1916,14 @@ ALTER TABLE ONLY public.endpoints
 
 
 --
+-- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project_id, scope);
+
+
+--
 -- Name: ledger_accounts ledger_accounts_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2117,6 +2198,13 @@ CREATE INDEX endpoints_by_probe ON public.endpoints USING btree (probed_at) WHER
 --
 
 CREATE UNIQUE INDEX endpoints_by_slug ON public.endpoints USING btree (project_id, slug) WHERE (deleted_at IS NULL);
+
+
+--
+-- Name: idempotency_keys_by_age; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX idempotency_keys_by_age ON public.idempotency_keys USING btree (created_at);
 
 
 --
@@ -2464,6 +2552,12 @@ ALTER TABLE public.data_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.endpoints ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: idempotency_keys; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: ledger_accounts; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -2576,6 +2670,13 @@ CREATE POLICY tenant ON public.daily_usage_rollups FOR SELECT TO xerotier_tenant
 --
 
 CREATE POLICY tenant ON public.endpoints TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: idempotency_keys tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.idempotency_keys TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -2758,6 +2859,30 @@ GRANT ALL ON FUNCTION public.delete_usage_events(partition text, before timestam
 
 REVOKE ALL ON FUNCTION public.drop_usage_partitions(before timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.drop_usage_partitions(before timestamp with time zone) TO xerotier_system;
+
+
+--
+-- Name: TABLE idempotency_keys; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency_keys TO xerotier_tenant;
+GRANT SELECT,DELETE,UPDATE ON TABLE public.idempotency_keys TO xerotier_system;
+
+
+--
+-- Name: FUNCTION idempotency_claim(project text, key_scope text, body bytea, request text, lease double precision, kept double precision); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.idempotency_claim(project text, key_scope text, body bytea, request text, lease double precision, kept double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.idempotency_claim(project text, key_scope text, body bytea, request text, lease double precision, kept double precision) TO xerotier_tenant;
+
+
+--
+-- Name: FUNCTION idempotency_complete(project text, key_scope text, request text, answer_status integer, sealed bytea); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.idempotency_complete(project text, key_scope text, request text, answer_status integer, sealed bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.idempotency_complete(project text, key_scope text, request text, answer_status integer, sealed bytea) TO xerotier_tenant;
 
 
 --

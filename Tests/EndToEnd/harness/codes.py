@@ -47,6 +47,8 @@ CODES = {
     "request_timeout": (408, 40800),
     "conflict": (409, 40900),
     "slug_taken": (409, 40914),
+    "idempotency_conflict": (409, 40902),
+    "idempotency_in_progress": (409, 40903),
     "version_conflict": (412, 41200),
     "request_too_large": (413, 41300),
     "unsupported_media_type": (415, 41500),

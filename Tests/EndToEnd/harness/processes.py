@@ -19,6 +19,14 @@ BACK_WITHIN_S = 60
 sys.path.insert(0, str(ROOT / "infra"))
 
 
+def list_routes(stack: Stack) -> list:
+    """What `gateway --list-routes` says of each route: method, path, families, access, meter."""
+    binaries = json.loads((stack.folder / "settings.json").read_text())["binaries"]
+    done = subprocess.run([f"{binaries}/gateway", "--list-routes"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
 class Processes:
     def __init__(self, stack: Stack):
         if stack.folder is None:
