@@ -70,7 +70,8 @@ public struct EndpointRoutes: Sendable {
         let actor = try context.actor(of: request)
         let scale = context.services.timeScale
         let answer = try context.write(request, to: database) {
-            let endpoint = try $0.writeEndpoint(slug, .create, body.change, sealing: sealing, outbound: outbound, timeScale: scale, by: actor)
+            let endpoint = try $0.writeEndpoint(
+                slug, .create, body.change, sealing: sealing, outbound: outbound, timeScale: scale, by: actor)
             return try response(endpoint, request, principal, status: 201)
         }
         tell(principal)

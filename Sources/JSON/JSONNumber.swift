@@ -31,7 +31,9 @@ public struct JSONNumber: Sendable, Hashable, Comparable {
         if let exact, let other = divisor.exact {
             if exact.significand == 0 { return true }
             let exponent = min(exact.exponent, other.exponent)
-            if let left = Self.scaled(exact, to: exponent), let right = Self.scaled(other, to: exponent), right != 0 { return left % right == 0 }
+            if let left = Self.scaled(exact, to: exponent), let right = Self.scaled(other, to: exponent), right != 0 {
+                return left % right == 0
+            }
         }
         let quotient = nearest / divisor.nearest
         return quotient.isFinite && quotient.rounded() == quotient

@@ -44,7 +44,9 @@ struct KeywordReader {
         guard let value else { return [] }
         var names: [[UInt8]] = []
         for element in value.elements ?? [.null] {
-            guard case .text(let bytes) = element, !names.contains(bytes) else { throw error(name, "It must be an array of different strings.") }
+            guard case .text(let bytes) = element, !names.contains(bytes) else {
+                throw error(name, "It must be an array of different strings.")
+            }
             names.append(bytes)
         }
         return names
@@ -54,7 +56,9 @@ struct KeywordReader {
 
     func list(_ name: String) throws(SchemaError) -> [Place] {
         guard let value = value(name) else { return [] }
-        guard let elements = value.elements, !elements.isEmpty else { throw error(name, "It must be an array of schemas, of one at least.") }
+        guard let elements = value.elements, !elements.isEmpty else {
+            throw error(name, "It must be an array of schemas, of one at least.")
+        }
         return elements.enumerated().map { place.below($1, name, String($0)) }
     }
 
@@ -86,7 +90,9 @@ struct KeywordReader {
         if let least = try count("minLength") { found.append(.minLength(least)) }
         if let most = try count("maxLength") { found.append(.maxLength(most)) }
         if let text = try text("pattern") {
-            guard let pattern = Pattern(Array(text.utf8)) else { throw error("pattern", "It is no regular expression of ECMA-262, or too large a one.") }
+            guard let pattern = Pattern(Array(text.utf8)) else {
+                throw error("pattern", "It is no regular expression of ECMA-262, or too large a one.")
+            }
             found.append(.pattern(pattern))
         }
         if let least = try count("minItems") { found.append(.minItems(least)) }
@@ -103,7 +109,10 @@ struct KeywordReader {
 
     /// Keywords that only say something, held to their types all the same.
     func checkNotes() throws(SchemaError) {
-        for name in ["$id", "$schema", "$anchor", "$dynamicAnchor", "$comment", "title", "description", "format", "contentEncoding", "contentMediaType"] {
+        for name in [
+            "$id", "$schema", "$anchor", "$dynamicAnchor", "$comment", "title", "description", "format", "contentEncoding",
+            "contentMediaType",
+        ] {
             _ = try text(name)
         }
         for name in ["deprecated", "readOnly", "writeOnly"] { _ = try flag(name) }

@@ -19,7 +19,8 @@ final class Pattern: @unchecked Sendable {
     /// - Returns: nil for a text that is no pattern, or needs more than 64 KiB of code.
     init?(_ text: [UInt8]) {
         let options =
-            PCRE2_UTF | PCRE2_ALT_BSUX | PCRE2_ALLOW_EMPTY_CLASS | PCRE2_MATCH_UNSET_BACKREF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C
+            PCRE2_UTF | PCRE2_ALT_BSUX | PCRE2_ALLOW_EMPTY_CLASS | PCRE2_MATCH_UNSET_BACKREF | PCRE2_DOLLAR_ENDONLY
+            | PCRE2_NEVER_BACKSLASH_C
         var error: Int32 = 0
         var offset = 0
         let compiling = pcre2_compile_context_create_8(nil)

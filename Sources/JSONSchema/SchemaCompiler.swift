@@ -89,7 +89,9 @@ struct SchemaCompiler {
             return try follow(reference, from: place).map { [.reference($0)] } ?? []
         }
         // Only an anchor that is dynamic at its first place is looked for in others.
-        guard let anchor = target.value["$dynamicAnchor"]?.string, reference.hasSuffix("#\(anchor)") else { return [.reference(node(target))] }
+        guard let anchor = target.value["$dynamicAnchor"]?.string, reference.hasSuffix("#\(anchor)") else {
+            return [.reference(node(target))]
+        }
         return [.dynamicReference(anchor: anchor, otherwise: node(target))]
     }
 
@@ -118,7 +120,9 @@ struct SchemaCompiler {
         }
         properties.additional = try reader.schema("additionalProperties").map { node($0) }
         var found: [Keyword] = []
-        if !properties.named.isEmpty || !properties.patterns.isEmpty || properties.additional != nil { found.append(.properties(properties)) }
+        if !properties.named.isEmpty || !properties.patterns.isEmpty || properties.additional != nil {
+            found.append(.properties(properties))
+        }
         if let below = try reader.schema("propertyNames") { found.append(.propertyNames(node(below))) }
         let dependents = try reader.map("dependentSchemas").map { (name: $0.name, schema: node($0.place)) }
         if !dependents.isEmpty { found.append(.dependentSchemas(dependents)) }

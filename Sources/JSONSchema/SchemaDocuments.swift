@@ -139,7 +139,8 @@ struct SchemaDocuments {
 
 extension Place {
     private static let single = [
-        "additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
+        "additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then", "unevaluatedItems",
+        "unevaluatedProperties",
     ]
     private static let lists = ["allOf", "anyOf", "oneOf", "prefixItems"]
     private static let maps = ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"]

@@ -24,7 +24,8 @@ import Testing
     }
 
     static let files =
-        ((try? FileManager.default.contentsOfDirectory(atPath: "\(suite)/tests/draft2020-12")) ?? []).filter { $0.hasSuffix(".json") }.sorted()
+        ((try? FileManager.default.contentsOfDirectory(atPath: "\(suite)/tests/draft2020-12")) ?? []).filter { $0.hasSuffix(".json") }
+        .sorted()
 
     @Test(.enabled(if: !files.isEmpty, "JSON-Schema-Test-Suite is not there"), arguments: files)
     func everyCaseIsDecidedAsTheSuiteSays(file: String) throws {
