@@ -1,14 +1,14 @@
 /// One origin of a policy, or all origins that differ in their first label.
 ///
 /// It is kept as browsers write origins (RFC 6454 §6.2): in lower case, and without the port that the scheme implies. So comparing is comparing texts.
-struct OriginPattern: Equatable {
-    let text: String
+package struct OriginPattern: Equatable {
+    package let text: String
     /// `.example.com` of `https://*.example.com`.
     let suffix: String?
 
     /// nil where the text is no origin: with a path, a user, a query, anything but ASCII, or a wildcard that is not the whole first label of a
     /// host under https.
-    init?(_ text: String) {
+    package init?(_ text: String) {
         guard let separator = text.firstRange(of: "://") else { return nil }
         let scheme = text[..<separator.lowerBound].lowercased()
         guard Self.isScheme(scheme), let (host, port) = Self.split(text[separator.upperBound...]) else { return nil }

@@ -1,10 +1,9 @@
+import Catalog
 import Foundation
 import JSON
 import OpenAI
 import Server
 import Testing
-
-@testable import Catalog
 
 @Suite struct CORSPolicyTests {
     private static let parser = JSONParser()
