@@ -14,6 +14,9 @@ public struct IPRange: Sendable, Equatable {
         self.bits = bits
     }
 
+    /// Whether all of it is v4-mapped: within `::ffff:0:0/96`.
+    public var isMapped: Bool { prefix.count == 16 && bits >= 96 && IPAddress(bytes: prefix).map { $0.unmapped.bytes.count == 4 } == true }
+
     public func contains(_ address: IPAddress) -> Bool {
         guard prefix.count == address.bytes.count else { return false }
         let whole = bits / 8

@@ -1,6 +1,6 @@
 import Addresses
 
-/// Where a request comes from. An IPv4 address inside IPv6 (`::ffff:1.2.3.4`) counts as IPv4, and ranges hold both forms of it.
+/// Where a request comes from. An IPv4 address inside IPv6 (`::ffff:1.2.3.4`) counts as IPv4, and so does a range of such.
 public struct ClientAddress: Sendable, Equatable, CustomStringConvertible {
     private let address: IPAddress
     private let mapped: IPAddress?
@@ -14,7 +14,7 @@ public struct ClientAddress: Sendable, Equatable, CustomStringConvertible {
 
     public var description: String { address.text }
 
-    package func isInside(_ range: IPRange) -> Bool { range.contains(address) || mapped.map(range.contains) == true }
+    package func isInside(_ range: IPRange) -> Bool { range.contains(address) || range.isMapped && mapped.map(range.contains) == true }
 }
 
 /// From where a key may be used (08 §2.3): a blocked address never, otherwise any address when nothing is allowed in particular.

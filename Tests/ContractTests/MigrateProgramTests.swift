@@ -171,7 +171,12 @@ struct MigrateProgramTests {
         (["endpoint", "set", "--project", "acme", "--slug", "e", "--task-mode", "sing"], "--task-mode"),
         (["endpoint", "set", "--project", "acme", "--slug", "e", "--limits", "{\"most\":1}"], "--limits"),
         (["endpoint", "set", "--project", "acme", "--slug", "e", "--limits", "[1"], "--limits"),
-        (["endpoint", "set", "--project", "acme", "--slug", "e", "--defaults", "{\"temperature\":9}"], "--defaults"),
+        (
+            [
+                "endpoint", "set", "--project", "acme", "--slug", "e", "--tier", "demo", "--upstream-url", "https://a", "--defaults",
+                "{\"temperature\":9}",
+            ], "--defaults"
+        ),
         (["endpoint", "set", "--project", "acme", "--slug", "e", "--header", "no colon"], "--header"),
         (["endpoint", "set", "--project", "acme", "--slug", "e", "--upstream-key-env", "NOT_SET"], "--upstream-key-env"),
         (["tier", "set", "--slug", "new"], "--price-nano-per-mtok"),
