@@ -334,10 +334,17 @@ def test_the_answers_are_sealed(admin, usage):
 # Every POST
 
 
-def one_of_each(shop, admin) -> dict:
+def one_of_each(shop, admin, engine) -> dict:
     """A valid call of each POST route; `gateway --list-routes` shows them."""
     made = admin.send("POST", KEYS, {"name": "each", "scopes": ["inference"]}).json()
+    endpoint = {"slug": "each", "tier": "demo", "upstream": {"url": engine.url, "model": "scripted-model"}}
+
+    def step(name: str):
+        return lambda header: admin.call("POST", f"/v1/endpoints/each/{name}", headers=header)
+
     return {
+        "endpoints": lambda header: admin.send("POST", "/v1/endpoints", endpoint, headers=header),
+        **{f"endpoints/:id/{name}": step(name) for name in ("deactivate", "activate", "restart", "test")},
         "chat/completions": lambda header: shop.chat("hi", headers=header),
         "billing/budgets": lambda header: admin.send("POST", "/v1/billing/budgets", {"name": "each", "budget_amount": 100_000}, headers=header),
         "billing/budgets/check": lambda header: admin.call("POST", "/v1/billing/budgets/check", headers=header),
@@ -350,16 +357,18 @@ def one_of_each(shop, admin) -> dict:
 WITHOUT_EFFECT = {"billing/budgets/check"}
 # Signed callbacks of a card processor: they are no project's, and happen once by the processor's own ids.
 EXEMPT = {"billing/stripe/webhook"}
+# Nothing serves them yet.
+UNSERVED = {"embeddings", "rerank", "score"}
 
 
-def test_every_post_stores_its_answer_in_the_transaction_of_its_effect(shop, admin, usage, stack):
-    posts = {path for method, path, *_ in list_routes(stack) if method == "POST"} - EXEMPT
-    calls = one_of_each(shop, admin)
+def test_every_post_stores_its_answer_in_the_transaction_of_its_effect(shop, admin, usage, stack, engine):
+    posts = {path for method, path, *_ in list_routes(stack) if method == "POST"} - EXEMPT - UNSERVED
+    calls = one_of_each(shop, admin, engine)
     assert posts == set(calls), "a POST route without a call here is not known to be idempotent"
     for path, call in calls.items():
         header = key()
         first, second = call(header), call(header)
-        assert first.status_code in (200, 201), path
+        assert first.status_code in (200, 201, 202), (path, first.text)
         check_replay(first, second)
         request_id = first.headers["x-request-id"]
         stored = usage.query("SELECT xmin::text FROM idempotency_keys WHERE request_id = %s", request_id)

@@ -1,6 +1,4 @@
-"""Idempotency-Key (spec 04 §9) across gateways, restarts and deaths: one effect and one bill, whatever happens when.
-
-Seen to fail with `Context.replay` answering nil at once, which is as if no request had a key."""
+"""Idempotency-Key (spec 04 §9) across gateways, restarts and deaths: one effect and one bill, whatever happens when."""
 
 import json
 import os
