@@ -43,7 +43,7 @@ package enum KeyBodies {
     package static func ipFilter(_ element: JSONElement, _ path: String) throws -> IPFilterRules {
         try Fields.object(element, path)
         let prefix = path.isEmpty ? "" : path + "."
-        try refuseMembers(of: element, prefix, except: ["allow", "block"])
+        try Fields.refuseMembers(of: element, prefix, except: ["allow", "block"])
         func entries(_ element: JSONElement?, _ name: String) throws -> [String] {
             guard let element = value(element) else { return [] }
             try Fields.array(element, prefix + name)
@@ -57,7 +57,7 @@ package enum KeyBodies {
     package static func quota(_ element: JSONElement, _ path: String) throws -> KeyQuota {
         try Fields.object(element, path)
         let prefix = path.isEmpty ? "" : path + "."
-        try refuseMembers(of: element, prefix, except: ["requests", "window_seconds", "tokens"])
+        try Fields.refuseMembers(of: element, prefix, except: ["requests", "window_seconds", "tokens"])
         guard let requests = value(element["requests"]) else { throw APIError.missing(prefix + "requests") }
         guard let window = value(element["window_seconds"]) else { throw APIError.missing(prefix + "window_seconds") }
         return KeyQuota(
@@ -88,13 +88,5 @@ package enum KeyBodies {
                 .unsupportedCombination, "'expires_at' and 'expires_in_days' exclude each other.", param: "expires_in_days")
         }
         return at.map(KeyExpiry.at) ?? days.map(KeyExpiry.inDays)
-    }
-
-    /// A misspelt limit would be no limit, so these two objects take no unknown members.
-    private static func refuseMembers(of element: JSONElement, _ prefix: String, except known: Set<String>) throws {
-        for member in element.members where !known.contains(member.name.description) {
-            let name = prefix + member.name.description.prefix(64)
-            throw APIError(.unsupportedParameter, "'\(name)' is unknown here.", param: name)
-        }
     }
 }

@@ -85,7 +85,7 @@ package enum BudgetBodies {
 
     package static func read(_ root: JSONElement, _ outbound: OutboundGuard) throws -> BudgetSettings {
         // A misspelt cap would be no cap.
-        try refuseMembers(of: root, "", except: settings.union(shown))
+        try Fields.refuseMembers(of: root, "", except: settings.union(shown))
         guard let name = value(root["name"]) else { throw APIError.missing("name") }
         guard let amount = value(root["budget_amount"]) else { throw APIError.missing("budget_amount") }
         var budget = BudgetSettings(
@@ -114,7 +114,7 @@ package enum BudgetBodies {
 
     private static func scope(_ element: JSONElement) throws -> BudgetSettings.Scope {
         try Fields.object(element, "scope")
-        try refuseMembers(of: element, "scope.", except: ["endpoint_ids", "api_key_ids"])
+        try Fields.refuseMembers(of: element, "scope.", except: ["endpoint_ids", "api_key_ids"])
         var scope = BudgetSettings.Scope()
         if let ids = value(element["endpoint_ids"]) { scope.endpoints = try self.ids(ids, "scope.endpoint_ids") }
         if let ids = value(element["api_key_ids"]) { scope.keys = try self.ids(ids, "scope.api_key_ids") }
@@ -163,12 +163,5 @@ package enum BudgetBodies {
     private static func unique<Value: Hashable>(_ values: [Value]) -> [Value] {
         var seen: Set<Value> = []
         return values.filter { seen.insert($0).inserted }
-    }
-
-    private static func refuseMembers(of element: JSONElement, _ prefix: String, except known: Set<String>) throws {
-        for member in element.members where !known.contains(member.name.description) {
-            let name = prefix + member.name.description.prefix(64)
-            throw APIError(.unsupportedParameter, "'\(name)' is unknown here.", param: name)
-        }
     }
 }

@@ -9,7 +9,7 @@ extension CORSPolicy {
     public init(_ element: JSONElement, at path: String = "") throws {
         let prefix = path.isEmpty ? "" : path + "."
         try Fields.object(element, path.isEmpty ? "cors" : path)
-        try Self.refuseUnknownMembers(of: element, prefix)
+        try Fields.refuseMembers(of: element, prefix, except: Self.members)
         /// The first name goes before its alias, and null is the same as absent.
         func member(_ name: StaticString, _ alias: StaticString) -> (name: String, value: JSONElement)? {
             for name in [name, alias] {
@@ -50,13 +50,6 @@ extension CORSPolicy {
         "allow_origins", "allowed_origins", "allow_methods", "allowed_methods", "allow_headers", "allowed_headers", "max_age",
         "max_age_seconds", "allow_credentials",
     ]
-
-    private static func refuseUnknownMembers(of element: JSONElement, _ prefix: String) throws {
-        for member in element.members where !members.contains(member.name.description) {
-            let name = prefix + member.name.description.prefix(64)
-            throw APIError(.unsupportedParameter, "'\(name)' is unknown here.", param: name)
-        }
-    }
 
     /// The elements as `read` understands them, each kept once.
     private static func list(

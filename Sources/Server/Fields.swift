@@ -52,6 +52,15 @@ package enum Fields {
         return "'\(name)' must be between \(low) and \(high)."
     }
 
+    /// For objects in which a misspelt member would silently be none, such as a limit.
+    /// - Parameter prefix: what stands before the members' names in errors, such as `quota.`.
+    package static func refuseMembers(of element: JSONElement, _ prefix: String, except known: Set<String>) throws {
+        for member in element.members where !known.contains(member.name.description) {
+            let name = prefix + member.name.description.prefix(64)
+            throw APIError(.unsupportedParameter, "'\(name)' is unknown here.", param: name)
+        }
+    }
+
     /// How deep objects and arrays nest; a scalar is 0.
     package static func depth(of value: JSONElement) -> Int {
         switch value.kind {
