@@ -34,7 +34,8 @@ public struct UsageRollups: Sendable {
     /// Any number that nobody else in the database locks.
     package static let lock = 7_216_053_294_119
 
-    /// Adds the rows of all transactions that have ended, as far as no older one is still under way. nil = another worker is at it.
+    /// Adds the rows of all transactions that have ended, as far as no older one is still under way, and notes on endpoints when they were last
+    /// asked. nil = another worker is at it.
     public func add() throws -> Added? {
         try database.transaction { connection in
             guard let mark = try connection.lockUsageProgress() else { return nil }
@@ -115,7 +116,13 @@ extension SystemConnection {
                     ttft_hist = usage_histogram(kept.ttft_hist || excluded.ttft_hist),
                     first_event_at = least(kept.first_event_at, excluded.first_event_at),
                     last_event_at = greatest(kept.last_event_at, excluded.last_event_at), updated_at = now()
-                RETURNING 1)
+                RETURNING 1),
+            latest AS (
+                SELECT project_id, endpoint_slug, max(last_event_at) AS at FROM fresh GROUP BY project_id, endpoint_slug),
+            seen AS (
+                UPDATE endpoints e SET last_request_at = latest.at FROM latest
+                WHERE e.project_id = latest.project_id AND e.slug = latest.endpoint_slug AND e.deleted_at IS NULL
+                    AND latest.at > greatest(e.last_request_at, e.created_at))
             SELECT count(*) AS changed FROM added
             """)[0].get("changed")
     }

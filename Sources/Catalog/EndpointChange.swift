@@ -1,4 +1,3 @@
-import HTTPClient
 import OpenAI
 import Server
 
@@ -82,29 +81,6 @@ public struct EndpointChange: Sendable {
         case "gpu_nvidia_dedicated": "gpu_nvidia_shared"
         case "gpu_amd_dedicated": "gpu_amd_shared"
         default: slug
-        }
-    }
-
-    /// Asks the outbound guard about each URL, which looks hosts up: never inside a transaction.
-    ///
-    /// A host that nobody knows yet may come to be known; each connection is checked again.
-    /// - Throws: `APIError` 400 that names the URL.
-    func vetURLs(_ outbound: OutboundGuard) throws {
-        guard urls.count <= EndpointRules.mostURLs else {
-            throw APIError.invalid("upstream.urls", "An upstream has at most \(EndpointRules.mostURLs) URLs.")
-        }
-        for (index, text) in urls.enumerated() {
-            let param = urls.count == 1 ? "upstream.url" : "upstream.urls[\(index)]"
-            guard text.utf8.count <= 2_048 else { throw APIError.invalid(param, "A URL has at most 2048 characters.") }
-            guard !text.contains("?"), !text.contains("#") else {
-                throw APIError.invalid(param, "The URL of an upstream has no query and no fragment.")
-            }
-            do throws(OutboundRefusal) {
-                _ = try outbound.vet(try outbound.check(text), within: .seconds(2))
-            } catch {
-                if case .unreachable = error { continue }
-                throw error.apiError(param: param)
-            }
         }
     }
 }

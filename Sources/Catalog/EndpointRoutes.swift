@@ -69,9 +69,9 @@ public struct EndpointRoutes: Sendable {
         if let pin = principal.endpointPin, pin != slug { throw Self.pinned }
         let actor = try context.actor(of: request)
         let scale = context.services.timeScale
+        let change = try vet(body.change, principal)
         let answer = try context.write(request, to: database) {
-            let endpoint = try $0.writeEndpoint(
-                slug, .create, body.change, sealing: sealing, outbound: outbound, timeScale: scale, by: actor)
+            let endpoint = try $0.writeEndpoint(slug, .create, change, timeScale: scale, by: actor)
             return try response(endpoint, request, principal, status: 201)
         }
         tell(principal)
@@ -82,12 +82,12 @@ public struct EndpointRoutes: Sendable {
         let body = try RequestDocument.read(request.body, context.services.parser) { try EndpointBody($0, isWhole: isWhole) }
         let generation = try request.ifMatch()
         let actor = try context.actor(of: request)
+        let change = try vet(body.change, context.principal)
         return try write(request, context) { connection, name in
             if let slug = body.slug, try connection.requireEndpoint(name).slug != slug {
                 throw APIError.invalid("slug", "The slug of an endpoint never changes.")
             }
-            return try connection.writeEndpoint(
-                name, .change(ifGeneration: generation), body.change, sealing: sealing, outbound: outbound, by: actor)
+            return try connection.writeEndpoint(name, .change(ifGeneration: generation), change, by: actor)
         }
     }
 
@@ -124,6 +124,10 @@ public struct EndpointRoutes: Sendable {
     }
 
     // MARK: Common parts
+
+    private func vet(_ change: EndpointChange, _ principal: Principal) throws -> VettedEndpointChange {
+        try VettedEndpointChange(change, of: principal.projectID, sealing: sealing, outbound: outbound)
+    }
 
     /// Changes the endpoint of the path, and tells the gateways once that is committed.
     private func write(

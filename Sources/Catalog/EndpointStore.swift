@@ -26,12 +26,9 @@ extension TenantConnection {
     ///   - timeScale: of the time for which the slug of a deleted endpoint stays taken.
     /// - Throws: `APIError` for what the change lacks or must not have; then nothing is changed.
     public func writeEndpoint(
-        _ name: String, _ write: EndpointWrite, _ change: EndpointChange, sealing: Sealing, outbound: OutboundGuard, timeScale: Double = 1,
-        by actor: AuditActor
+        _ name: String, _ write: EndpointWrite, _ vetted: VettedEndpointChange, timeScale: Double = 1, by actor: AuditActor
     ) throws -> EndpointObject {
-        try change.vetURLs(outbound)
-        // Before the transaction: the key is asked for, and perhaps made, on another connection.
-        let sealer = try change.upstreamKey.map { _ in try sealing.sealer(of: project.description) }
+        let change = vetted.change
         return try transaction {
             try requireManager(actor)
             try lockEndpoints()
@@ -42,12 +39,13 @@ extension TenantConnection {
             let model = try complete(&settings, slug: slug, old)
             guard !settings.tier.isEmpty else { throw APIError.missing("tier") }
             try EndpointRules.check(
-                settings, old: old?.settings, tier: serviceTier(settings.tier), outbound: write == .set ? nil : outbound)
+                settings, old: old?.settings, tier: serviceTier(settings.tier), outbound: write == .set ? nil : vetted.outbound)
             try checkRoom(in: settings.tier, for: old)
             try keepKeyFromOthers(change, old, settings)
+            if settings.visibility == .publicKey, old?.settings.visibility != .publicKey { try checkPinnedKeys(of: slug) }
             let before = try old.map { try auditJSON($0.id) }
             let id = try old?.id ?? insertEndpoint(slug, settings, model: try model ?? makeModel(settings), write, timeScale, by: actor)
-            let isKeyChanged = try setUpstreamKey(change, on: id, sealing, sealer)
+            let isKeyChanged = try setUpstreamKey(vetted, on: id)
             if let old {
                 let isStatusChanged = try set(change.status, on: old)
                 guard settings != old.settings || isKeyChanged || isStatusChanged else { return old }
@@ -71,7 +69,8 @@ extension TenantConnection {
     public func setEndpoint(
         _ slug: String, to change: EndpointChange, sealing: Sealing, outbound: OutboundGuard, timeScale: Double = 1, by actor: AuditActor
     ) throws -> String {
-        let id = try writeEndpoint(slug, .set, change, sealing: sealing, outbound: outbound, timeScale: timeScale, by: actor).id
+        let vetted = try VettedEndpointChange(change, of: project, sealing: sealing, outbound: outbound)
+        let id = try writeEndpoint(slug, .set, vetted, timeScale: timeScale, by: actor).id
         return try query(
             """
             SELECT to_jsonb(e) - 'upstream_api_key' - \(Self.passing)::text[] AS json FROM endpoints e
@@ -173,6 +172,23 @@ extension TenantConnection {
         }
     }
 
+    /// What is asked of a key for browsers when it is made (08 §3) holds for those that are pinned to the endpoint already, too.
+    private func checkPinnedKeys(of slug: String) throws {
+        let unfit = try query(
+            """
+            SELECT id FROM api_keys WHERE project_id = \(project) AND endpoint = \(slug) AND is_active
+                AND COALESCE(expires_at > now(), true) AND (quota IS NULL OR scopes <> ARRAY['inference'])
+            ORDER BY id LIMIT 1
+            """
+        ).first
+        guard let unfit else { return }
+        throw APIError(
+            .unsupportedCombination,
+            "The key \(try unfit.get("id", as: ID<APIKey>.self)) is pinned to the endpoint and cannot stand in a page: it needs a quota, and the "
+                + "scope 'inference' alone. Change or revoke it first.",
+            param: "visibility")
+    }
+
     private func insertEndpoint(
         _ slug: String, _ settings: EndpointSettings, model: ID<Model>, _ write: EndpointWrite, _ timeScale: Double, by actor: AuditActor
     ) throws -> ID<Endpoint> {
@@ -229,20 +245,18 @@ extension TenantConnection {
 
     /// Sealing makes another envelope each time, so the stored one is kept where it holds the same key.
     /// - Returns: whether the key is another one now.
-    private func setUpstreamKey(
-        _ change: EndpointChange, on id: ID<Endpoint>, _ sealing: Sealing, _ sealer: ProjectSealer?
-    ) throws -> Bool {
+    private func setUpstreamKey(_ vetted: VettedEndpointChange, on id: ID<Endpoint>) throws -> Bool {
         let stored = try query("SELECT upstream_api_key FROM endpoints WHERE id = \(id) AND project_id = \(project)")[0].optional(
             "upstream_api_key", as: [UInt8].self)
-        guard let key = change.upstreamKey, let sealer else {
-            guard change.removesUpstreamKey, stored != nil else { return false }
+        guard let key = vetted.change.upstreamKey, let sealer = vetted.sealer else {
+            guard vetted.change.removesUpstreamKey, stored != nil else { return false }
             try query("UPDATE endpoints SET upstream_api_key = NULL WHERE id = \(id) AND project_id = \(project)")
             return true
         }
         // What cannot be opened is replaced.
         let opened = try stored.flatMap { stored in
             do {
-                return try sealing.open(project: project.description, kind: upstreamKeyKind, object: id.description, stored)
+                return try vetted.sealing.open(project: project.description, kind: upstreamKeyKind, object: id.description, stored)
             } catch is SealingError { return nil }
         }
         guard opened != Array(key.utf8) else { return false }

@@ -78,7 +78,7 @@ public struct CrossOrigin: Sendable {
 
     /// Without wildcards, which stand for nothing here but the whole list.
     private static let exposed =
-        (["X-Request-ID", "X-Xerotier-Worker-ID", "X-Xerotier-Router-Ms", "Retry-After", "X-Should-Retry"]
+        (["X-Request-ID", "X-Xerotier-Worker-ID", "X-Xerotier-Router-Ms", "Retry-After", "X-Should-Retry", "Idempotent-Replayed"]
         + ["Limit", "Remaining", "Reset"].flatMap { name in ["", "-Requests", "-Tokens"].map { "X-RateLimit-\(name)\($0)" } })
         .joined(separator: ", ")
 }

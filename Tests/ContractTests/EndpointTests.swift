@@ -36,7 +36,8 @@ struct EndpointTests {
                 try EndpointBody($0, isWhole: write == .create)
             }
             return try project.withConnection {
-                try $0.writeEndpoint(name, write, body.change, sealing: sealing, outbound: outbound, timeScale: timeScale, by: actor)
+                let vetted = try VettedEndpointChange(body.change, of: $0.project, sealing: sealing, outbound: outbound)
+                return try $0.writeEndpoint(name, write, vetted, timeScale: timeScale, by: actor)
             }
         }
 

@@ -1,6 +1,5 @@
 """Keys that stand in a page, where everybody can read them (spec 08 §3)."""
 
-import psycopg
 import pytest
 
 from harness.calls import Caller, expect_error
@@ -14,10 +13,10 @@ QUOTA = {"requests": 5, "window_seconds": 60}
 def manager(stack, engines):
     """A caller of scope management, with an endpoint for browsers, `shop`, and one for servers, `plain`."""
     project = Project.create("browser")
-    caller = Caller(stack.origin, project.key("management").key)
+    caller = Caller(stack.origin, project.key("management,inference").key)
     caller.project, caller.shop, caller.plain = project, project.endpoint(engines[0].url), project.endpoint(engines[0].url)
-    with psycopg.connect(stack.database_url) as connection:
-        connection.execute("UPDATE endpoints SET visibility = 'public_key' WHERE id = %s", [caller.shop.id])
+    answer = caller.send("PATCH", f"/v1/endpoints/{caller.shop.slug}", {"visibility": "public_key"})
+    assert answer.status_code == 200 and answer.json()["visibility"] == "public_key", answer.text
     return caller
 
 
@@ -64,3 +63,19 @@ def test_keys_of_other_endpoints_need_no_quota(manager):
     assert made.status_code == 201, made.text
     limited = make(manager, endpoint=manager.plain.slug, quota=QUOTA).json()["id"]
     assert manager.send("PUT", f"{KEYS}/{limited}/quota", None).json()["quota"] is None
+
+
+@pytest.mark.parametrize(
+    "unfit", [{"quota": None}, {"scopes": ["inference", "management"]}, {"scopes": ["management"]}], ids=["no quota", "two scopes", "another scope"])
+def test_an_endpoint_with_a_key_that_may_not_stand_in_a_page_does_not_become_one_for_browsers(manager, engines, unfit):
+    endpoint = manager.project.endpoint(engines[0].url)
+    path, public = f"/v1/endpoints/{endpoint.slug}", {"visibility": "public_key"}
+    made = make(manager, endpoint=endpoint.slug, **{"quota": QUOTA, **unfit}).json()["id"]
+    fit = make(manager, endpoint=endpoint.slug, quota=QUOTA).json()["id"]
+    before = manager.get(path).json()
+    refused = manager.send("PATCH", path, public)
+    expect_error(refused, 400, "unsupported_combination", param="visibility")
+    assert made in refused.json()["error"]["message"] and fit not in refused.json()["error"]["message"]
+    assert manager.get(path).json() == before
+    assert manager.send("DELETE", f"{KEYS}/{made}", None).status_code == 200
+    assert manager.send("PATCH", path, public).json()["visibility"] == "public_key"

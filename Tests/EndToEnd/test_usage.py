@@ -65,6 +65,16 @@ def roll_up(usage, tenant):
     eventually(is_done, seconds=30)
 
 
+def test_an_endpoint_tells_when_it_was_last_asked(used, usage):
+    path = f"/v1/endpoints/{used.endpoint.slug}"
+    generation = used.caller.get(path).json()["generation"]
+    roll_up(usage, used)
+    shown = used.caller.get(path).json()
+    # As of the last round of the rollups, and no change of the endpoint.
+    assert shown["last_request_at"] == int(max(row["created_at"] for row in rows_of(usage, used)).timestamp())
+    assert shown["generation"] == generation
+
+
 def test_summary_and_days_are_the_sums_of_the_rows_before_and_after_they_are_rolled_up(used, usage, stack):
     """A transaction that is under way keeps the rows past the watermark at first."""
     with psycopg.connect(stack.database_url) as holdup:

@@ -57,6 +57,7 @@ struct Work: ParsableCommand {
     private func chores(_ database: SystemDatabase, _ configuration: Configuration, _ logger: Logger) throws -> [Chore] {
         let budgets = try BudgetRound(database, configuration)
         let rollups = UsageRollups(database: database)
+        let ledger = Ledger(database: database)
         let pause = Duration.seconds(configuration.rollupSeconds ?? 300 * configuration.timeScale)
         return [
             Chore(name: "rollups", pause: pause) {
@@ -76,13 +77,22 @@ struct Work: ParsableCommand {
                         "mails were not taken", metadata: ["deferred": "\(done.mails.deferred)", "failed": "\(done.mails.failed)"])
                 }
             },
-            Chore(name: "night", pause: pause) { try Self.night(UsageNight(rollups: rollups), logger) },
+            Chore(name: "night", pause: pause) { try Self.night(UsageNight(rollups: rollups), ledger, logger) },
         ]
     }
 
-    private static func night(_ night: UsageNight, _ logger: Logger) throws {
+    private static func night(_ night: UsageNight, _ ledger: Ledger, _ logger: Logger) throws {
         let now = Int(Date().timeIntervalSince1970)
-        guard try night.isDue(now: now), let report = try night.run(now: now) else { return }
+        guard try night.isDue(now: now) else { return }
+        let books = try ledger.verify()
+        for violation in books.violations {
+            logger.error(
+                "an invariant of the ledger is violated",
+                metadata: [
+                    "invariant": "\(violation.invariant)", "project": "\(violation.project ?? "platform")", "what": "\(violation.text)",
+                ])
+        }
+        guard let report = try night.run(now: now) else { return }
         for difference in report.differences { logger.warning("a rollup was wrong and is replaced", metadata: ["what": "\(difference)"]) }
         for mismatch in report.reconciliation.mismatches {
             logger.error("usage and ledger differ", metadata: ["what": "\(mismatch)"])
@@ -91,7 +101,8 @@ struct Work: ParsableCommand {
             "the night's work is done",
             metadata: [
                 "replaced": "\(report.differences.count)", "compared": "\(report.reconciliation.compared)",
-                "mismatches": "\(report.reconciliation.mismatches.count)", "dropped": "\(report.droppedPartitions.joined(separator: " "))",
+                "mismatches": "\(report.reconciliation.mismatches.count)", "violations": "\(books.violations.count)",
+                "dropped": "\(report.droppedPartitions.joined(separator: " "))",
                 "deleted": "\(report.deletedRows)",
             ])
     }

@@ -7,7 +7,7 @@ import httpx
 ALLOW = "access-control-allow-"
 FIVE = {ALLOW + "origin", ALLOW + "methods", ALLOW + "headers", ALLOW + "credentials", "access-control-max-age"}
 EXPOSED = {
-    "X-Request-ID", "X-Xerotier-Worker-ID", "X-Xerotier-Router-Ms", "Retry-After", "X-Should-Retry",
+    "X-Request-ID", "X-Xerotier-Worker-ID", "X-Xerotier-Router-Ms", "Retry-After", "X-Should-Retry", "Idempotent-Replayed",
     *(f"X-RateLimit-{name}{kind}" for name in ("Limit", "Remaining", "Reset") for kind in ("", "-Requests", "-Tokens")),
 }
 
