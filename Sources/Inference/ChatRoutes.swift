@@ -13,11 +13,15 @@ public struct ChatRoutes: Sendable {
     private let committer: Committer
     private let credit: Credit
     private let upstream: @Sendable (EndpointRecord) -> any Upstream
+    let traits: @Sendable (EndpointRecord) -> EngineTraits
 
-    /// - Parameter upstream: what answers for an endpoint.
+    /// - Parameters:
+    ///   - upstream: what answers for an endpoint.
+    ///   - traits: what the engine behind an endpoint does by itself.
     public init(
         catalog: any CatalogSource, limiter: any Limiter, monthly: MonthlyTokens, committer: Committer, credit: Credit,
-        upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
+        upstream: @escaping @Sendable (EndpointRecord) -> any Upstream,
+        traits: @escaping @Sendable (EndpointRecord) -> EngineTraits = { _ in .unknown }
     ) {
         self.catalog = catalog
         self.limiter = limiter
@@ -25,6 +29,7 @@ public struct ChatRoutes: Sendable {
         self.committer = committer
         self.credit = credit
         self.upstream = upstream
+        self.traits = traits
     }
 
     public var all: [Route] {
