@@ -28,7 +28,7 @@ public struct CORSRoutes: Sendable {
 
     private func replace(_ request: Request, _ context: Context) throws -> Response {
         let policy = try RequestDocument.read(request.body, context.services.parser) { try CORSPolicy($0) }
-        let condition = request.header("HTTP_IF_MATCH").map(EntityTags.init(header:))
+        let condition = try request.ifMatch()
         let actor = try context.actor(of: request)
         let principal = try context.principal
         let stored = try database.withConnection(of: principal.projectID) {

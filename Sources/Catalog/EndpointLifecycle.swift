@@ -11,9 +11,9 @@ extension TenantConnection {
     /// Takes the step and notes it; a step that leads nowhere changes nothing.
     /// - Throws: 409 for a restart of what does not run.
     public func step(
-        _ step: EndpointStep, endpoint name: String, ifGeneration generation: Int64?, by actor: AuditActor
+        _ step: EndpointStep, endpoint name: String, if condition: EntityTags?, by actor: AuditActor
     ) throws -> EndpointObject {
-        try change(name, "endpoint.\(step.rawValue)", ifGeneration: generation, by: actor) { old in
+        try change(name, "endpoint.\(step.rawValue)", if: condition, by: actor) { old in
             switch (step, old.status) {
             case (.activate, .inactive), (.activate, .failed): try move(old, to: .provisioning)
             case (.activate, _): return false
@@ -28,8 +28,8 @@ extension TenantConnection {
     }
 
     /// Ends an endpoint: from now on nobody finds it. What runs on it goes on; its rows keep its slug.
-    public func deleteEndpoint(_ name: String, ifGeneration generation: Int64?, by actor: AuditActor) throws -> EndpointObject {
-        try change(name, "endpoint.delete", ifGeneration: generation, by: actor) { old in
+    public func deleteEndpoint(_ name: String, if condition: EntityTags?, by actor: AuditActor) throws -> EndpointObject {
+        try change(name, "endpoint.delete", if: condition, by: actor) { old in
             try query(
                 """
                 UPDATE endpoints SET status = 'deleting', status_detail = NULL, deleted_at = now(), upstream_api_key = NULL
@@ -41,13 +41,13 @@ extension TenantConnection {
 
     /// - Parameter body: whether it changed something.
     private func change(
-        _ name: String, _ action: String, ifGeneration generation: Int64?, by actor: AuditActor, _ body: (EndpointObject) throws -> Bool
+        _ name: String, _ action: String, if condition: EntityTags?, by actor: AuditActor, _ body: (EndpointObject) throws -> Bool
     ) throws -> EndpointObject {
         try transaction {
             try requireManager(actor)
             try lockEndpoints()
             guard let old = try endpointObject(name, locking: true) else { throw CatalogError.endpointNotFound }
-            try old.check(ifGeneration: generation)
+            try old.check(condition)
             let before = try auditJSON(old.id)
             guard try body(old) else { return old }
             try countGeneration(old.id)

@@ -41,7 +41,7 @@ public struct EndpointRoutes: Sendable {
             request, context in
             let actor = try context.actor(of: request)
             return try self.write(request, context, status: 202) {
-                try $0.step(step, endpoint: $1, ifGeneration: request.ifMatch(), by: actor)
+                try $0.step(step, endpoint: $1, if: request.ifMatch(), by: actor)
             }
         }
     }
@@ -80,24 +80,24 @@ public struct EndpointRoutes: Sendable {
 
     private func change(_ request: Request, _ context: Context, isWhole: Bool) throws -> Response {
         let body = try RequestDocument.read(request.body, context.services.parser) { try EndpointBody($0, isWhole: isWhole) }
-        let generation = try request.ifMatch()
+        let condition = try request.ifMatch()
         let actor = try context.actor(of: request)
         let change = try vet(body.change, context.principal)
         return try write(request, context) { connection, name in
             if let slug = body.slug, try connection.requireEndpoint(name).slug != slug {
                 throw APIError.invalid("slug", "The slug of an endpoint never changes.")
             }
-            return try connection.writeEndpoint(name, .change(ifGeneration: generation), change, by: actor)
+            return try connection.writeEndpoint(name, .change(if: condition), change, by: actor)
         }
     }
 
     private func delete(_ request: Request, _ context: Context) throws -> Response {
-        let generation = try request.ifMatch()
+        let condition = try request.ifMatch()
         let actor = try context.actor(of: request)
         let principal = try context.principal
         let answer = try context.write(request, to: database) { connection in
             let name = try allowedName(request, principal, connection)
-            return try .json(encoding: DeletedEndpoint(id: try connection.deleteEndpoint(name, ifGeneration: generation, by: actor).id))
+            return try .json(encoding: DeletedEndpoint(id: try connection.deleteEndpoint(name, if: condition, by: actor).id))
         }
         tell(principal)
         return answer
@@ -171,18 +171,6 @@ public struct EndpointRoutes: Sendable {
         endpoint.baseURL = "\(origin)/\(principal.projectSlug)/\(endpoint.slug)/v1"
         endpoint.showsUpstream = principal.scopes.contains(.management)
         return endpoint
-    }
-}
-
-extension Request {
-    /// The generation that `If-Match` asks for; nil = any.
-    func ifMatch() throws -> Int64? {
-        guard let text = header("HTTP_IF_MATCH"), text != "*" else { return nil }
-        let digits = text.hasPrefix("\"") && text.hasSuffix("\"") && text.utf8.count > 2 ? String(text.dropFirst().dropLast()) : text
-        guard let generation = Int64(digits), generation > 0 else {
-            throw APIError.invalid("If-Match", "If-Match must be the generation of the endpoint in quotes, such as \"3\".")
-        }
-        return generation
     }
 }
 

@@ -12,7 +12,7 @@ public enum EndpointWrite: Sendable, Equatable {
     /// As a new one; a slug that exists is refused.
     case create
     /// One that is there, by identifier or slug.
-    case change(ifGeneration: Int64?)
+    case change(if: EntityTags?)
     /// The operator's tool: either of the two. What it makes is active at once.
     case set
 }
@@ -90,9 +90,9 @@ extension TenantConnection {
             if old != nil { throw EndpointError.slugTaken(name) }
         case .set:
             if old == nil { try EndpointRules.check(slug: name) }
-        case .change(let generation):
+        case .change(let condition):
             guard let old else { throw CatalogError.endpointNotFound }
-            try old.check(ifGeneration: generation)
+            try old.check(condition)
         }
     }
 
@@ -304,9 +304,9 @@ extension TenantConnection {
 
 extension EndpointObject {
     /// - Throws: 412 when it has changed since the client read it.
-    func check(ifGeneration generation: Int64?) throws {
-        guard let generation, generation != self.generation else { return }
-        throw EndpointError.changed(from: generation, to: self.generation)
+    func check(_ condition: EntityTags?) throws {
+        guard let condition, !condition.match(generation) else { return }
+        throw EndpointError.changed(to: generation)
     }
 }
 
@@ -314,7 +314,7 @@ enum EndpointError: APIErrorConvertible, Equatable {
     case slugTaken(String)
     case slugKept(String)
     case tooMany(String)
-    case changed(from: Int64, to: Int64)
+    case changed(to: Int64)
     case notRunning
 
     var apiError: APIError {
@@ -325,8 +325,8 @@ enum EndpointError: APIErrorConvertible, Equatable {
         case .tooMany(let limit):
             APIError(
                 .quotaExceeded, "There can be \(limit). Delete one, or ask for more.", param: "tier", retryAfter: 3_600, strategy: .quota)
-        case .changed(let old, let new):
-            APIError(.versionConflict, "The endpoint has changed: its generation is \(new), not \(old). Read it again.", param: "If-Match")
+        case .changed(let generation):
+            APIError(.versionConflict, "The endpoint has changed: its generation is \(generation) now. Read it again.", param: "If-Match")
         case .notRunning: APIError(.conflict, "The endpoint is inactive. Activate it instead.", param: "status")
         }
     }

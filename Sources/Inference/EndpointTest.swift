@@ -10,7 +10,9 @@ extension ChatRoutes {
 
     func testEndpoint(_ request: Request, _ context: Context) throws -> Response {
         let createdAt = Settlement.nowMicroseconds()
-        if !request.body.isEmpty { try RequestDocument.read(request.body, context.services.parser, Self.refuseMembers(of:)) }
+        if !request.body.isEmpty {
+            try RequestDocument.read(request.body, context.services.parser) { try Fields.refuseMembers(of: $0, "", except: []) }
+        }
         let endpoint = try namedEndpoint(request, context)
         context.log.endpointSlug = endpoint.slug
         context.log.modelName = endpoint.modelName
@@ -47,12 +49,5 @@ extension ChatRoutes {
         guard let endpoint = all.first(where: { $0.slug == name || $0.id.description == name }) else { throw CatalogError.endpointNotFound }
         try RequestedEndpoint.checkPin(of: principal, endpoint)
         return endpoint
-    }
-
-    private static func refuseMembers(of root: JSONElement) throws {
-        for member in root.members {
-            let name = String(member.name.description.prefix(128))
-            throw APIError(.unsupportedParameter, "'\(name)' is unknown here: a test takes no members.", param: name)
-        }
     }
 }

@@ -86,11 +86,11 @@ struct EndpointTests {
                 (#"{"model":"mdl_0123456789abcdefghijklmn"}"#, .modelNotFound),
                 (#"{"model":"new-model","model_version":"7"}"#, .invalidVersion),
             ] {
-                let error = Self.refusal { try bench.write("a", .change(ifGeneration: nil), json) }
+                let error = Self.refusal { try bench.write("a", .change(if: nil), json) }
                 #expect(error?.code == code && error?.param != nil, "\(json): \(String(describing: error))")
             }
-            #expect(throws: (any Error).self) { try bench.write("a", .change(ifGeneration: 2), #"{"description":"x"}"#) }
-            #expect(throws: CatalogError.endpointNotFound) { try bench.write("none", .change(ifGeneration: nil), "{}") }
+            #expect(throws: (any Error).self) { try bench.write("a", .change(if: EntityTags(version: 2)), #"{"description":"x"}"#) }
+            #expect(throws: CatalogError.endpointNotFound) { try bench.write("none", .change(if: nil), "{}") }
             #expect(try bench.state() == before)
         }
     }
@@ -99,14 +99,14 @@ struct EndpointTests {
         try await onThread {
             let bench = try Bench()
             try bench.write("a", .create, Self.plain)
-            #expect(try bench.write("a", .change(ifGeneration: 1), #"{"defaults":{"temperature":0.2}}"#).generation == 2)
-            #expect(try bench.write("a", .change(ifGeneration: 2), #"{"defaults":{"temperature":0.2}}"#).generation == 2)
+            #expect(try bench.write("a", .change(if: EntityTags(version: 1)), #"{"defaults":{"temperature":0.2}}"#).generation == 2)
+            #expect(try bench.write("a", .change(if: EntityTags(version: 2)), #"{"defaults":{"temperature":0.2}}"#).generation == 2)
             let steps: [EndpointStep] = [.deactivate, .activate, .restart]
             for (number, step) in steps.enumerated() {
-                let moved = try bench.project.withConnection { try $0.step(step, endpoint: "a", ifGeneration: nil, by: tester) }
+                let moved = try bench.project.withConnection { try $0.step(step, endpoint: "a", if: nil, by: tester) }
                 #expect(moved.generation == Int64(number) + 3)
             }
-            _ = try bench.project.withConnection { try $0.deleteEndpoint("a", ifGeneration: 5, by: tester) }
+            _ = try bench.project.withConnection { try $0.deleteEndpoint("a", if: EntityTags(version: 5), by: tester) }
             let lines = try bench.database.connect().query("SELECT action FROM audit_log WHERE target_type = 'endpoint' ORDER BY seq")
             #expect(
                 try lines.map { try $0.get("action") } == [
@@ -149,7 +149,7 @@ struct EndpointTests {
         try await onThread {
             let bench = try Bench()
             let first = try bench.write("a", .create, Self.plain)
-            _ = try bench.project.withConnection { try $0.deleteEndpoint("a", ifGeneration: nil, by: tester) }
+            _ = try bench.project.withConnection { try $0.deleteEndpoint("a", if: nil, by: tester) }
             let connection = try bench.database.connect()
             for (age, isFree) in [("23 hours 59 minutes", false), ("24 hours 1 second", true)] {
                 try connection.query("UPDATE endpoints SET deleted_at = now() - \(age)::interval WHERE id = \(first.id)")
@@ -190,7 +190,7 @@ struct EndpointTests {
             // A report about what has changed meanwhile says nothing any more.
             try connection.query("UPDATE endpoints SET probed_at = NULL")
             let old = try probes.claim(atMost: 5)[0]
-            _ = try bench.project.withConnection { try $0.step(.deactivate, endpoint: "a", ifGeneration: nil, by: tester) }
+            _ = try bench.project.withConnection { try $0.step(.deactivate, endpoint: "a", if: nil, by: tester) }
             try probes.report(old, ready: 2)
             #expect(try connection.query("SELECT status FROM endpoints")[0].get("status") == "inactive")
             #expect(try probes.claim(atMost: 5).isEmpty)
@@ -205,7 +205,7 @@ struct EndpointTests {
                 database: bench.database.system(), sealing: bench.sealing,
                 invalidations: Invalidations(redis: RedisPool(socket: redis.socket, size: 1), logger: quiet), timeScale: 1, logger: quiet)
             try bench.write("a", .create, Self.plain)
-            _ = try bench.project.withConnection { try $0.deleteEndpoint("a", ifGeneration: nil, by: tester) }
+            _ = try bench.project.withConnection { try $0.deleteEndpoint("a", if: nil, by: tester) }
             let connection = try bench.database.connect()
             for (seconds, status) in [(0, "deleting"), (1_700, "deleting"), (1_900, "deleted")] {
                 try connection.query("UPDATE endpoints SET deleted_at = now() - make_interval(secs => \(seconds)::integer)")

@@ -42,8 +42,10 @@ def test_a_stale_if_match_is_412_and_changes_nothing(manager):
     tag = manager.get(manager.path).headers["etag"]
     policy = {"allow_origins": ["https://a.example"]}
     assert put_policy(manager, manager.endpoint.slug, policy, headers={"If-Match": tag}).status_code == 200
-    for stale in (tag, '"x"', "2", 'W/"2"'):
+    for stale in (tag, '"x"', 'W/"2"'):
         expect_error(put_policy(manager, manager.endpoint.slug, {}, headers={"If-Match": stale}), 412, "version_conflict")
+    for nonsense in ("2", "soon", '"2", 3'):
+        expect_error(put_policy(manager, manager.endpoint.slug, {}, headers={"If-Match": nonsense}), 400, "invalid_value", param="If-Match")
     assert shown(manager.get(manager.path))["allow_origins"] == ["https://a.example"]
     for good in ('"2"', '"1", "3"', "*"):
         assert put_policy(manager, manager.endpoint.slug, policy, headers={"If-Match": good}).status_code == 200

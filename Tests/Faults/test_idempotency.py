@@ -224,6 +224,24 @@ def test_a_run_that_outlasts_its_lease_keeps_its_key(victim, usage, lease_s):
 
 @pytest.mark.short
 @pytest.mark.limit(180)
+def test_a_write_that_lost_its_key_changes_nothing(making_a_key, stack, superuser):
+    """Another process took the key over, as after a lease that could not be renewed."""
+    post, more = making_a_key, header()
+    project = [post.tenant.project.id]
+    with psycopg.connect(stack.database_url, user="postgres") as lock:
+        # The write waits for this, after it has taken its key.
+        lock.execute("LOCK TABLE api_keys IN SHARE MODE")
+        with in_flight(post, more) as first:
+            taken = "UPDATE idempotency_keys SET request_id = 'req_another' WHERE project_id = %s AND status IS NULL"
+            eventually(lambda: superuser.execute(taken, project).rowcount)
+            lock.commit()
+            expect_error(first.result(), 409, "idempotency_in_progress", param="Idempotency-Key")
+    assert post.effects() == 0
+    assert superuser.execute("SELECT request_id, status FROM idempotency_keys WHERE project_id = %s", project).fetchall() == [("req_another", None)]
+
+
+@pytest.mark.short
+@pytest.mark.limit(180)
 def test_a_post_that_got_500_and_is_sent_again_makes_one_object(making_a_key, stack):
     """A POST with a key that gets 500 and is re-sent creates exactly one object."""
     post, more = making_a_key, header()
