@@ -50,10 +50,12 @@ public struct UpstreamSettings: Sendable, Equatable {
     public var headers: [String: String]
     public var timeoutMilliseconds: Int
     public var maxConcurrent: Int
+    /// Whose server it is; nil = recognized by what it says.
+    public var engine: Engine?
 
     public init(
         urls: [String], model: String? = nil, apiKey: String? = nil, healthPath: String = "/v1/models", headers: [String: String] = [:],
-        timeoutMilliseconds: Int = 300_000, maxConcurrent: Int = 32
+        timeoutMilliseconds: Int = 300_000, maxConcurrent: Int = 32, engine: Engine? = nil
     ) {
         self.urls = urls
         self.model = model
@@ -62,6 +64,7 @@ public struct UpstreamSettings: Sendable, Equatable {
         self.headers = headers
         self.timeoutMilliseconds = timeoutMilliseconds
         self.maxConcurrent = maxConcurrent
+        self.engine = engine
     }
 }
 
@@ -140,12 +143,15 @@ public struct EndpointRecord: Sendable, Equatable {
     /// Which browser pages may call it.
     public var cors: CORSRules
     public var createdAt: Int
+    /// What its server says of itself.
+    public var report: EngineReport
 
     public init(
         id: ID<Endpoint>, projectID: ID<Project>, slug: String, status: Status, generation: Int64, taskMode: TaskMode, tier: ServiceTier,
         modelID: ID<Model>, modelName: String, modelVersion: String, contextLength: Int?, upstream: UpstreamSettings,
         limits: EndpointLimits,
-        defaults: EndpointDefaults, cors: CORSRules = .standard, createdAt: Int, aliases: [String] = []
+        defaults: EndpointDefaults, cors: CORSRules = .standard, createdAt: Int, aliases: [String] = [],
+        report: EngineReport = EngineReport()
     ) {
         self.id = id
         self.projectID = projectID
@@ -165,6 +171,7 @@ public struct EndpointRecord: Sendable, Equatable {
         self.cors = cors
         self.createdAt = createdAt
         self.aliases = aliases
+        self.report = report
     }
 }
 

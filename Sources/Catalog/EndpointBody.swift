@@ -80,7 +80,7 @@ package struct EndpointBody {
         guard
             let element = try object(
                 element, "upstream",
-                knows: ["url", "urls", "model", "api_key", "api", "timeout_ms", "health_path", "headers", "max_concurrent"])
+                knows: ["url", "urls", "model", "api_key", "api", "timeout_ms", "health_path", "headers", "max_concurrent", "engine"])
         else {
             // Without an upstream the platform's own workers would have to serve.
             if element != nil { change.reset(\.upstream) }
@@ -94,6 +94,10 @@ package struct EndpointBody {
             return key
         }
         change.removesUpstreamKey = element["api_key"]?.isNull ?? false
+        change.engine = try optional(element["engine"], \.upstream.engine) {
+            let name = try Fields.choice($0, "upstream.engine", of: ["auto"] + Engine.allCases.map(\.rawValue))
+            return EngineChoice(named: name)
+        }
         _ = try value(element["api"]).map { try Fields.choice($0, "upstream.api", of: ["openai"]) }
         change.timeoutMilliseconds = try optional(element["timeout_ms"], \.upstream.timeoutMilliseconds) {
             try Fields.integer($0, "upstream.timeout_ms", in: 1...3_600_000)

@@ -20,6 +20,7 @@ public struct EndpointChange: Sendable {
     public var headers: [String: String]?
     public var timeoutMilliseconds: Int?
     public var maxConcurrent: Int?
+    public var engine: EngineChoice?
     public var contextLength: Int?
     public var limits: EndpointLimits?
     public var defaults: EndpointDefaults?
@@ -73,6 +74,7 @@ public struct EndpointChange: Sendable {
         if let headers { upstream.headers = headers }
         if let timeoutMilliseconds { upstream.timeoutMilliseconds = timeoutMilliseconds }
         if let maxConcurrent { upstream.maxConcurrent = maxConcurrent }
+        if let engine { upstream.engine = engine.engine }
     }
 
     /// The dedicated tiers are stored as the shared ones of their vendor (06 §4).

@@ -21,6 +21,7 @@ public struct EndpointObject: Sendable, Identifiable {
     public var createdAt: Int
     public var updatedAt: Int
     public var lastRequestAt: Int?
+    public var report: EngineReport
     /// Where clients reach it: `https://…/{project}/{endpoint}/v1`. Known to routes only.
     public var baseURL: String?
     /// Whether the reader may know where the upstream is. Keys that are in applications' and browsers' hands must not say it.
@@ -58,7 +59,9 @@ extension EndpointObject: Encodable {
         try container.encode(settings.taskMode.rawValue, forKey: .taskMode)
         try container.encode(settings.aliases, forKey: .aliases)
         try container.encode(
-            ShownUpstream(settings: settings.upstream, hasKey: hasUpstreamKey, showsPlace: showsUpstream), forKey: .upstream)
+            ShownUpstream(
+                settings: settings.upstream, hasKey: hasUpstreamKey, showsPlace: showsUpstream, detected: report.engine),
+            forKey: .upstream)
         try container.encode(Placement(), forKey: .placement)
         try container.encode(Tools(), forKey: .tools)
         try container.encode(ShownLimits(limits: settings.limits), forKey: .limits)
@@ -123,8 +126,12 @@ private struct ShownUpstream: Encodable {
     var settings: UpstreamSettings
     var hasKey: Bool
     var showsPlace: Bool
+    /// Whose server it was recognized as.
+    var detected: Engine?
 
-    private enum Keys: CodingKey { case urls, model, api_key_set, api, timeout_ms, health_path, headers, max_concurrent }
+    private enum Keys: CodingKey {
+        case urls, model, api_key_set, api, timeout_ms, health_path, headers, max_concurrent, engine, engine_detected
+    }
 
     func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: Keys.self)
@@ -136,6 +143,8 @@ private struct ShownUpstream: Encodable {
         try container.encode(showsPlace ? settings.healthPath : nil, forKey: .health_path)
         try container.encode(showsPlace ? settings.headers : nil, forKey: .headers)
         try container.encode(settings.maxConcurrent, forKey: .max_concurrent)
+        try container.encode(settings.engine?.rawValue ?? "auto", forKey: .engine)
+        try container.encode(detected, forKey: .engine_detected)
     }
 }
 
@@ -179,7 +188,7 @@ extension EndpointObject {
     static let columns = """
         e.id, e.slug, e.name, e.description, m.name AS model_name, e.model_version, e.tier, e.task_mode, e.aliases, e.upstream_urls,
         e.upstream_model, e.upstream_api_key IS NOT NULL AS has_key, e.upstream_health_path, e.upstream_headers, e.upstream_timeout_ms,
-        e.upstream_max_concurrent, e.limits, e.defaults, e.retention, e.prefix_cache, e.context_length, e.cors, e.visibility, e.metadata,
+        e.upstream_max_concurrent, e.upstream_engine, e.engine_report, e.limits, e.defaults, e.retention, e.prefix_cache, e.context_length, e.cors, e.visibility, e.metadata,
         e.status, e.status_detail, e.generation, CASE WHEN e.model_version = 'latest' THEN COALESCE(e.active_version, m.version) ELSE e.model_version END
         AS active_version, e.ready_servers, t.price_nano_per_mtok, extract(epoch FROM e.created_at)::bigint AS created_at,
         extract(epoch FROM e.updated_at)::bigint AS updated_at, extract(epoch FROM e.last_request_at)::bigint AS last_request_at
@@ -194,7 +203,7 @@ extension Row {
             status: try named("status"), statusDetail: try optional("status_detail"), generation: try get("generation"),
             activeVersion: try get("active_version"), readyServers: try get("ready_servers"),
             priceNanoPerMtok: try get("price_nano_per_mtok"), createdAt: try get("created_at"), updatedAt: try get("updated_at"),
-            lastRequestAt: try optional("last_request_at"))
+            lastRequestAt: try optional("last_request_at"), report: try decoded("engine_report"))
     }
 
     private func endpointSettings() throws -> EndpointSettings {

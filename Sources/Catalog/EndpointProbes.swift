@@ -1,4 +1,5 @@
 import Crypto
+import Foundation
 import Logging
 import OpenAI
 import Postgres
@@ -42,9 +43,10 @@ public struct EndpointProbes: Sendable {
     }
 
     /// Notes what a round of probes found, unless the endpoint has changed meanwhile.
-    public func report(_ endpoint: EndpointRecord, ready: Int) throws {
+    /// - Parameter engine: nil = its server gave no list of models; what it said before holds on.
+    public func report(_ endpoint: EndpointRecord, ready: Int, engine: EngineReport? = nil) throws {
         let isChanged = try database.withConnection {
-            try $0.noteProbe(of: endpoint, ready: ready, mostFailures: Self.mostFailures)
+            try $0.noteProbe(of: endpoint, ready: ready, engine ?? endpoint.report, mostFailures: Self.mostFailures)
         }
         if isChanged { invalidations.publish("project:\(endpoint.projectID)") }
     }
@@ -79,19 +81,20 @@ extension SystemConnection {
         ).map { try $0.storedEndpoint(of: $0.get("project_id")) }
     }
 
-    /// - Returns: whether the status is another one now.
-    fileprivate func noteProbe(of endpoint: EndpointRecord, ready: Int, mostFailures: Int) throws -> Bool {
+    /// - Returns: whether the status is another one now, or the server another engine's.
+    fileprivate func noteProbe(of endpoint: EndpointRecord, ready: Int, _ engine: EngineReport, mostFailures: Int) throws -> Bool {
         let servers = endpoint.upstream.urls.count
         let isWell = ready == servers
+        let report = String(decoding: try JSONEncoder().encode(engine), as: UTF8.self)
         let rows = try query(
             """
             WITH before AS (
-                SELECT id, status FROM endpoints
+                SELECT id, status, engine_report FROM endpoints
                 WHERE id = \(endpoint.id) AND project_id = \(endpoint.projectID) AND generation = \(endpoint.generation)
                     AND deleted_at IS NULL AND status IN ('provisioning', 'active', 'degraded', 'failed')
                 FOR UPDATE),
             noted AS (
-                UPDATE endpoints e SET ready_servers = \(ready),
+                UPDATE endpoints e SET ready_servers = \(ready), engine_report = \(report)::jsonb,
                     probe_failures = CASE WHEN \(isWell) THEN 0 ELSE LEAST(e.probe_failures + 1, 1000000) END,
                     status = CASE
                         WHEN \(isWell) OR (\(ready) > 0 AND e.status IN ('provisioning', 'failed')) THEN 'active'
@@ -101,7 +104,7 @@ extension SystemConnection {
                         ELSE e.status END,
                     status_detail = CASE WHEN \(isWell) THEN NULL ELSE \("\(ready) of \(servers) upstream servers answer their health probe.") END
                 FROM before WHERE e.id = before.id
-                RETURNING e.status <> before.status AS is_changed)
+                RETURNING e.status <> before.status OR e.engine_report <> before.engine_report AS is_changed)
             SELECT is_changed FROM noted
             """)
         return try rows.first?.get("is_changed") ?? false

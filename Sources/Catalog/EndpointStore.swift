@@ -216,7 +216,7 @@ extension TenantConnection {
                 model_version = \(settings.modelVersion), tier = \(settings.tier), task_mode = \(settings.taskMode.rawValue),
                 aliases = \(settings.aliases), upstream_urls = \(upstream.urls), upstream_model = \(upstream.model),
                 upstream_health_path = \(upstream.healthPath), upstream_headers = \(try json(upstream.headers))::jsonb,
-                upstream_timeout_ms = \(upstream.timeoutMilliseconds), upstream_max_concurrent = \(upstream.maxConcurrent),
+                upstream_timeout_ms = \(upstream.timeoutMilliseconds), upstream_max_concurrent = \(upstream.maxConcurrent), upstream_engine = \(upstream.engine?.rawValue),
                 limits = \(try json(settings.limits))::jsonb, defaults = \(try json(settings.defaults))::jsonb,
                 retention = \(try json(settings.retention))::jsonb, prefix_cache = \(settings.prefixCache),
                 context_length = \(settings.contextLength), visibility = \(settings.visibility.rawValue),
@@ -273,7 +273,7 @@ extension TenantConnection {
     private func probeAgain(_ id: ID<Endpoint>) throws {
         try query(
             """
-            UPDATE endpoints SET probed_at = NULL, probe_failures = 0,
+            UPDATE endpoints SET probed_at = NULL, probe_failures = 0, engine_report = '{}',
                 status = CASE status WHEN 'failed' THEN 'provisioning' ELSE status END
             WHERE id = \(id) AND project_id = \(project)
             """)
@@ -282,7 +282,7 @@ extension TenantConnection {
     // MARK: Words for the audit log
 
     /// Columns that change by themselves.
-    static var passing: [String] { ["probed_at", "probe_failures", "ready_servers", "last_request_at"] }
+    static var passing: [String] { ["probed_at", "probe_failures", "ready_servers", "last_request_at", "engine_report"] }
 
     /// What the audit log keeps of an endpoint: no key, no header's value, no prompt. A new key shows in the generation.
     func auditJSON(_ id: ID<Endpoint>) throws -> String {

@@ -58,12 +58,42 @@ extension JSONWriter {
     }
 
     /// `{"content":…,"refusal":…}` as OpenAI requires both; engines leave `refusal` out.
-    mutating func logprobs(_ value: JSONElement?) {
+    /// - Parameter drops: leaves out alternatives that nobody asked for.
+    mutating func logprobs(_ value: JSONElement?, droppingAlternatives drops: Bool = false) {
         guard let value, value.kind == .object else { return raw("null" as StaticString) }
         raw(#"{"content":"#)
-        if let content = value["content"] { line(content) } else { raw("null" as StaticString) }
+        if let content = value["content"] { tokens(content, drops) } else { raw("null" as StaticString) }
         raw(#","refusal":"#)
-        if let refusal = value["refusal"] { line(refusal) } else { raw("null" as StaticString) }
+        if let refusal = value["refusal"] { tokens(refusal, drops) } else { raw("null" as StaticString) }
         raw("}" as StaticString)
     }
+
+    private mutating func tokens(_ list: JSONElement, _ drops: Bool) {
+        guard drops, list.kind == .array else { return line(list) }
+        raw("[" as StaticString)
+        for (position, token) in list.elements.enumerated() {
+            raw(position == 0 ? "{" as StaticString : ",{" as StaticString)
+            for member in token.members where !(member.name == "top_logprobs") {
+                string(member.name.utf8)
+                raw(":" as StaticString)
+                line(member.value)
+                raw("," as StaticString)
+            }
+            raw(#""top_logprobs":[]}"#)
+        }
+        raw("]" as StaticString)
+    }
+}
+
+extension JSONElement {
+    /// What the model thought, in a message or a delta: engines have two names for it, and some use both at once, or leave one null.
+    var reasoning: JSONElement? {
+        if let reasoning = self["reasoning_content"], reasoning.kind == .string { return reasoning }
+        return self["reasoning"]
+    }
+}
+
+extension ChatRequest {
+    /// Whether the engine was asked for more alternatives than the client wants.
+    var dropsAlternatives: Bool { alternatives == 0 && adapter.alternatives == .atLeastOne }
 }

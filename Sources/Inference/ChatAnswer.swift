@@ -10,6 +10,7 @@ package struct ChatAnswer {
     private var outputBytes = 0
     private var reasoningBytes = 0
     private let allowsParallelCalls: Bool
+    private let dropsAlternatives: Bool
 
     /// The answer without `x_metadata` and the closing brace, which the caller adds once it has settled.
     package var bytes: [UInt8] { json.bytes }
@@ -18,6 +19,7 @@ package struct ChatAnswer {
     package init(rewriting root: JSONElement, as identity: AnswerIdentity, _ chat: ChatRequest) throws {
         json = JSONWriter(capacity: root.text.count + 512)
         allowsParallelCalls = chat.allowsParallelCalls
+        dropsAlternatives = chat.dropsAlternatives
         usage = TokenUsage(estimatedInput: 0, outputBytes: 0, reasoningBytes: 0)
         var identity = identity
         if let fingerprint = root["system_fingerprint"]?.string { identity.fingerprint = fingerprint }
@@ -26,15 +28,20 @@ package struct ChatAnswer {
         json.raw(#","choices":["#)
         guard let choices = root["choices"], choices.kind == .array else { throw MalformedAnswer() }
         var count = 0
+        var firstBytes = 0
         for choice in choices.elements {
             if count > 0 { json.raw("," as StaticString) }
             try write(choice, index: choice["index"]?.integer ?? count)
             count += 1
+            if count == 1 { firstBytes = outputBytes + reasoningBytes }
         }
         guard count > 0 else { throw MalformedAnswer() }
         json.raw(#"],"usage":"#)
         usage =
-            TokenUsage(root["usage"])
+            TokenUsage(root["usage"]).map { usage in
+                guard count > 1, chat.adapter.countsApart(root) else { return usage }
+                return usage.scaled(from: firstBytes, to: outputBytes + reasoningBytes)
+            }
             ?? TokenUsage(estimatedInput: chat.promptEstimate, outputBytes: outputBytes, reasoningBytes: reasoningBytes)
         usage.write(to: &json)
     }
@@ -49,7 +56,7 @@ package struct ChatAnswer {
         try text(message["content"])
         json.raw(#","refusal":"#)
         try text(message["refusal"])
-        if let reasoning = message["reasoning_content"] ?? message["reasoning"], let text = reasoning.utf8, text.count > 0 {
+        if let reasoning = message.reasoning, let text = reasoning.utf8, text.count > 0 {
             json.raw(#","reasoning_content":"#)
             json.raw(reasoning.text)
             reasoningBytes += text.count
@@ -69,7 +76,7 @@ package struct ChatAnswer {
             json.raw("[]" as StaticString)
         }
         json.raw(#"},"logprobs":"#)
-        json.logprobs(choice["logprobs"])
+        json.logprobs(choice["logprobs"], droppingAlternatives: dropsAlternatives)
         json.raw(#","finish_reason":"#)
         json.string(reason)
         json.raw("}" as StaticString)

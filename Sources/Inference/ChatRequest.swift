@@ -24,6 +24,12 @@ package struct ChatRequest {
     var hasTemperature = false
     var hasTopP = false
     var hasReasoningEffort = false
+    /// Logprobs with this many alternatives for each token; nil = no logprobs.
+    package private(set) var alternatives: Int?
+    /// The highest token id in `logit_bias`.
+    private(set) var highestBiasedToken: Int?
+    /// Who answers.
+    package var adapter = EngineAdapter.unknown
 
     /// `ceil(bytes / 4)`: for rates, clamping and missing usage.
     package var promptEstimate: Int { (promptBytes + 3) / 4 }
@@ -63,7 +69,7 @@ package struct ChatRequest {
             case "prediction": try Self.check(prediction: value)
             case "frequency_penalty": _ = try Fields.number(value, "frequency_penalty", in: -2...2)
             case "presence_penalty": _ = try Fields.number(value, "presence_penalty", in: -2...2)
-            case "logit_bias": try Self.check(logitBias: value)
+            case "logit_bias": highestBiasedToken = try Self.check(logitBias: value)
             case "seed": _ = try Fields.integer(value, "seed", in: Int.min...Int.max)
             case "user": _ = try Fields.string(value, "user", atMost: 512)
             case "safety_identifier": _ = try Fields.string(value, "safety_identifier", atMost: 512)
@@ -94,6 +100,7 @@ package struct ChatRequest {
         if topLogprobs != nil, !logprobs {
             throw APIError(.unsupportedCombination, "'top_logprobs' needs 'logprobs': true.", param: "top_logprobs")
         }
+        if logprobs { alternatives = topLogprobs ?? 0 }
         if let streamOptions { try read(streamOptions: streamOptions) }
     }
 
@@ -133,9 +140,11 @@ package struct ChatRequest {
         }
     }
 
-    private static func check(logitBias: JSONElement) throws {
+    /// - Returns: the highest token id.
+    private static func check(logitBias: JSONElement) throws -> Int? {
         try Fields.object(logitBias, "logit_bias")
         var count = 0
+        var highest: Int?
         for bias in logitBias.members {
             count += 1
             guard count <= 1_024 else { throw APIError.invalid("logit_bias", "'logit_bias' has more than 1024 entries.") }
@@ -143,6 +152,8 @@ package struct ChatRequest {
                 throw APIError.invalid("logit_bias", "The names in 'logit_bias' must be token ids.")
             }
             _ = try Fields.number(bias.value, "logit_bias.\(token)", in: -100...100)
+            highest = max(highest ?? 0, token)
         }
+        return highest
     }
 }

@@ -21,7 +21,7 @@ public struct ChatRoutes: Sendable {
     public init(
         catalog: any CatalogSource, limiter: any Limiter, monthly: MonthlyTokens, committer: Committer, credit: Credit,
         upstream: @escaping @Sendable (EndpointRecord) -> any Upstream,
-        traits: @escaping @Sendable (EndpointRecord) -> EngineTraits = { _ in .unknown }
+        traits: @escaping @Sendable (EndpointRecord) -> EngineTraits = { EngineAdapter($0.engine).traits }
     ) {
         self.catalog = catalog
         self.limiter = limiter
@@ -50,7 +50,8 @@ public struct ChatRoutes: Sendable {
             context.log.endpointSlug = endpoint.slug
             context.log.modelName = endpoint.modelName
             try RequestedEndpoint.check(endpoint, serves: .generate)
-            let chat = try ChatRequest(checking: root, defaults: endpoint.defaults)
+            var chat = try ChatRequest(checking: root, defaults: endpoint.defaults)
+            chat.adapter = EngineAdapter(endpoint.engine)
             return (endpoint, chat, try UpstreamBody(of: root, chat, for: endpoint))
         }
         try SLOHints.check(request)

@@ -8,6 +8,7 @@ package struct ChatStreamGrammar {
     private let identity: AnswerIdentity
     private let chat: ChatRequest
     private let vendorEvents: Bool
+    private let dropsAlternatives: Bool
     /// `data: {"id":…,"choices":[`, the same in every chunk.
     private var prefix: [UInt8] = []
     /// `]}` or `],"usage":null}`
@@ -36,6 +37,7 @@ package struct ChatStreamGrammar {
         self.identity = identity
         self.chat = chat
         self.vendorEvents = vendorEvents
+        dropsAlternatives = chat.dropsAlternatives
         suffix = chat.includesUsage ? "],\"usage\":null}\n\n" : "]}\n\n"
         choices = Array(repeating: Choice(), count: chat.choices)
     }
@@ -53,8 +55,16 @@ package struct ChatStreamGrammar {
         return usage
     }
 
-    /// The tokens of output so far.
-    var producedTokens: Int { reportedUsage?.output ?? passedTokens }
+    private mutating func report(_ usage: TokenUsage, _ root: JSONElement) {
+        guard chat.choices > 1, reportedUsage != nil, chat.adapter.countsApart(root) else { return reportedUsage = usage }
+        reportedUsage?.add(choice: usage)
+    }
+
+    /// The tokens of output so far. With several choices a report may be of some of them.
+    var producedTokens: Int {
+        guard let reported = reportedUsage?.output else { return passedTokens }
+        return chat.choices > 1 ? max(reported, passedTokens) : reported
+    }
 
     /// Engines send a delta for each token, or for a few when they are in a hurry; hardly any token has more bytes than this.
     private static let largestToken = 16
@@ -87,7 +97,7 @@ package struct ChatStreamGrammar {
         for member in root.members {
             switch member.name {
             case "error" where !member.value.isNull: throw MalformedAnswer()
-            case "usage": if let usage = TokenUsage(member.value) { reportedUsage = usage }
+            case "usage": if let usage = TokenUsage(member.value) { report(usage, root) }
             case "choices": list = list ?? member.value
             default: continue
             }
@@ -158,7 +168,7 @@ package struct ChatStreamGrammar {
         json.raw(#","delta":"#)
         delta(&json)
         json.raw(#","logprobs":"#)
-        json.logprobs(logprobs)
+        json.logprobs(logprobs, droppingAlternatives: dropsAlternatives)
         json.raw(#","finish_reason":"#)
         json.string(finishReason)
         json.raw("}" as StaticString)
@@ -207,6 +217,8 @@ package struct ChatStreamGrammar {
                 }
                 logprobs = nil
             case "reasoning_content", "reasoning":
+                // Some engines say it under both names.
+                if member.name == "reasoning", delta["reasoning_content"]?.kind == .string { continue }
                 guard let text = value.utf8 else { throw MalformedAnswer() }
                 if text.isEmpty { continue }
                 pass(text.count, isReasoning: true)

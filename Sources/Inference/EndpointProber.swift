@@ -62,22 +62,37 @@ public final class EndpointProber: Sendable {
     private func round() throws -> Int {
         let endpoints = try probes.claim(atMost: Self.batch)
         let started = endpoints.map { start($0) }
-        var running = started.flatMap { $0 }
+        let asked = zip(endpoints, started).map { askForModels($0, $1) }
+        var running = started.flatMap { $0 } + asked.compactMap(\.self)
         let end = ContinuousClock.now + patience
         while !running.isEmpty && ContinuousClock.now < end {
             running.removeAll { $0.hasEnded() }
             _ = Doorbell.pause(until: .now + .milliseconds(5), unless: nil)
         }
         running.forEach { $0.giveUp() }
-        for (endpoint, started) in zip(endpoints, started) {
-            try probes.report(endpoint, ready: started.count { $0.hasSucceeded })
+        for (index, endpoint) in endpoints.enumerated() {
+            let models = asked[index].flatMap { $0.hasSucceeded ? $0 : nil }
+            let engine = models.flatMap { EngineReport(modelsBody: $0.body, server: $0.server, model: endpoint.upstreamModel) }
+            try probes.report(endpoint, ready: started[index].count { $0.hasSucceeded }, engine: engine)
         }
         return endpoints.count
     }
 
+    /// Whose server it is shows in its list of models; mostly that is its health probe, too.
+    private func askForModels(_ endpoint: EndpointRecord, _ probes: [UpstreamProbe]) -> UpstreamProbe? {
+        guard let first = probes.first, let base = first.target.base else { return nil }
+        let url = base + "models"
+        if url == first.target.healthURL { return first }
+        return UpstreamProbe(first.target, url, headers: headers(endpoint))
+    }
+
+    private func headers(_ endpoint: EndpointRecord) -> HTTPHeaders {
+        HTTPHeaders(HTTPUpstream.headerLines(of: endpoint.upstream, userAgent: settings.userAgent))
+    }
+
     /// A URL that may not be called is a server that does not answer. So is one whose key cannot be opened: every call would be refused.
     private func start(_ endpoint: EndpointRecord) -> [UpstreamProbe] {
-        let headers = HTTPHeaders(HTTPUpstream.headerLines(of: endpoint.upstream, userAgent: settings.userAgent))
+        let headers = headers(endpoint)
         return endpoint.upstream.urls.map {
             UpstreamTarget(
                 $0, healthPath: endpoint.upstream.healthPath, outbound: settings.outbound, maxIdle: 1,

@@ -110,9 +110,10 @@ final class HTTPUpstreamAttempt {
             hasGivenFrame = true
             return .frame(body.bytes)
         }
-        guard UpstreamFailure.isClientFault(status: status) else {
+        let said = UpstreamErrorBody(body.bytes)
+        guard UpstreamFailure.isClientFault(status: status) || said.saysContentUnsupported else {
             return .failed(.status(status, retryAfter: head?.value(of: "retry-after").flatMap { Int($0) }))
         }
-        return .refused(UpstreamErrorBody(body.bytes).apiError(hosts: upstream.targets.map(\.host)))
+        return .refused(said.apiError(hosts: upstream.targets.map(\.host)))
     }
 }

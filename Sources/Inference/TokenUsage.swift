@@ -31,6 +31,23 @@ package struct TokenUsage: Equatable, Sendable {
         isEstimated = true
     }
 
+    /// The usage of all choices, where an engine counted those of the first alone: the others have as many tokens for each byte.
+    func scaled(from first: Int, to all: Int) -> TokenUsage {
+        var usage = self
+        usage.output = first > 0 ? (output * all + first - 1) / first : output + (all + 3) / 4
+        usage.reasoning = first > 0 ? reasoning * all / first : reasoning
+        usage.isEstimated = true
+        return usage
+    }
+
+    /// Adds what an engine counted of another choice of the same prompt.
+    mutating func add(choice: TokenUsage) {
+        output += choice.output
+        reasoning += choice.reasoning
+        // The prompt was read once, by the choice that came first.
+        cached = min(cached, choice.cached)
+    }
+
     /// What the token bucket is charged: cached prompt tokens count a quarter (04 §7).
     package var rateTokens: Int { input - cached + (cached + 3) / 4 + output }
 

@@ -26,10 +26,11 @@ package struct UpstreamBody {
     package var bytes: [UInt8] { json.bytes }
 
     package init(of root: JSONElement, _ chat: ChatRequest, for endpoint: EndpointRecord) throws {
+        try Self.checkTokens(chat, endpoint)
         let most = try Self.tokenLimit(chat, endpoint)
         limit = (chat.maxTokens ?? most).map { ($0, min($0, most ?? $0)) }
         limitName = chat.maxTokens == nil ? "max_tokens" : "\(chat.maxTokensName)"
-        let room = endpoint.contextLength.map { $0 - chat.promptEstimate }
+        let room = endpoint.mostContext.map { $0 - chat.promptEstimate }
         mostTokens = limit?.sent ?? room.flatMap { $0 > 0 ? $0 : nil }
         json.raw("{" as StaticString)
         for member in root.members {
@@ -42,6 +43,8 @@ package struct UpstreamBody {
             case "cache_salt", "kv_transfer_params", "lora_request", "priority", "request_id": continue
             case "messages" where !chat.hasSystemMessage && endpoint.defaults.systemPrompt != nil:
                 messages(member.value, after: endpoint.defaults.systemPrompt ?? "")
+            // Written anew by what the engine makes of it.
+            case "top_logprobs" where chat.dropsAlternatives: continue
             case "temperature" where member.value.isNull, "top_p" where member.value.isNull, "reasoning_effort" where member.value.isNull:
                 continue
             default:
@@ -64,6 +67,10 @@ package struct UpstreamBody {
             begin("reasoning_effort")
             json.string(effort)
         }
+        if chat.dropsAlternatives {
+            begin("top_logprobs")
+            json.integer(1)
+        }
         if chat.isStream {
             begin("stream_options")
             json.raw(#"{"include_usage":true}"#)
@@ -82,19 +89,25 @@ package struct UpstreamBody {
         json.raw("}" as StaticString)
     }
 
+    /// An engine that says how many tokens it knows may ignore the others without a word.
+    private static func checkTokens(_ chat: ChatRequest, _ endpoint: EndpointRecord) throws {
+        guard let highest = chat.highestBiasedToken, let vocabulary = endpoint.report.vocabulary, highest >= vocabulary else { return }
+        throw APIError.invalid("logit_bias", "The model has no token \(highest): its tokens are 0 to \(vocabulary - 1).")
+    }
+
     /// The most tokens an answer may have: what the context leaves, and the endpoint's cap (04 §10). nil = not known here.
     private static func tokenLimit(_ chat: ChatRequest, _ endpoint: EndpointRecord) throws -> Int? {
         if let most = endpoint.limits.maxPromptTokens, chat.promptEstimate > most {
             throw APIError(.contextLengthExceeded, "The prompt is longer than this endpoint's limit of \(most) tokens.", param: "messages")
         }
         // Estimates are rough, so only what no tokenizer could fit is refused here; the engine's own count decides about the rest.
-        if let context = endpoint.contextLength, chat.promptBytes / 6 > context {
+        if let context = endpoint.mostContext, chat.promptBytes / 6 > context {
             throw APIError(.contextLengthExceeded, "The prompt is longer than the model's context of \(context) tokens.", param: "messages")
         }
         var limit = endpoint.limits.maxTokens
         // Without a limit of the client the engine itself fills the context; its own count of the prompt is the right one. The same where our
         // rough estimate leaves nothing.
-        if let context = endpoint.contextLength, chat.maxTokens != nil, chat.promptEstimate < context {
+        if let context = endpoint.mostContext, chat.maxTokens != nil, chat.promptEstimate < context {
             limit = min(limit ?? .max, context - chat.promptEstimate)
         }
         return limit

@@ -5,6 +5,8 @@ import OpenAI
 struct UpstreamErrorBody {
     var message: String?
     var param: String?
+    /// Whether the model does not read this kind of content: llama.cpp says so with a 500.
+    var saysContentUnsupported: Bool { words.contains { $0.contains("input is not supported") || $0.contains("unsupported content[]") } }
     private var words: [String] = []
 
     /// Reads OpenAI's form, vLLM's older form without `error`, and FastAPI's `detail`. Anything else says nothing.
@@ -15,6 +17,8 @@ struct UpstreamErrorBody {
         let error = root["error"] as? [String: Any] ?? root
         message = error["message"] as? String ?? root["error"] as? String ?? root["detail"] as? String
         if let named = error["param"] as? String, named.wholeMatch(of: /[A-Za-z0-9_.\[\]]{1,64}/) != nil { param = named }
+        // llama.cpp names a member in its message alone.
+        if param == nil, let field = message?.prefixMatch(of: /Field '([A-Za-z0-9_.]{1,64})'/) { param = String(field.1) }
         words = [message, error["code"] as? String, error["type"] as? String].compactMap { $0?.lowercased() }
     }
 
@@ -32,6 +36,9 @@ struct UpstreamErrorBody {
         let text = message.flatMap { Self.cleaned($0, hosts: hosts) }
         if saysContextExceeded {
             return APIError(.contextLengthExceeded, text ?? "The request is longer than the model's context.", param: param ?? "messages")
+        }
+        if saysContentUnsupported {
+            return APIError(.unsupportedContent, text ?? "The model does not read this content.", param: param ?? "messages")
         }
         return APIError(.invalidRequest, text ?? "The model server refused the request.", param: param)
     }

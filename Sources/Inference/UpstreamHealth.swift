@@ -83,24 +83,33 @@ public final class UpstreamHealth: Sendable {
     }
 }
 
-/// A probe on its way. Any answer of 2xx is a success.
+/// A probe on its way. Any answer of 2xx is a success; the body of one is kept, up to a bound.
 final class UpstreamProbe {
-    private let target: UpstreamTarget
+    let target: UpstreamTarget
     private let transfer: HTTPTransfer
     private var status = 0
     private(set) var hasSucceeded = false
+    /// `Server` of the answer.
+    private(set) var server: String?
+    private(set) var body: [UInt8] = []
 
-    init(_ target: UpstreamTarget, headers: HTTPHeaders) {
+    private static let largestBody = 256 << 10
+
+    /// - Parameter url: on this target; its health by default.
+    init(_ target: UpstreamTarget, _ url: String? = nil, headers: HTTPHeaders) {
         self.target = target
-        transfer = target.start(HTTPRequest(.get, target.healthURL, headers: headers))
+        transfer = target.start(HTTPRequest(.get, url ?? target.healthURL, headers: headers))
     }
 
     /// Goes on without waiting; true after the end.
     func hasEnded() -> Bool {
         while true {
             switch transfer.next(until: .now + .milliseconds(1)) {
-            case .head(let head): status = head.status
-            case .body: continue
+            case .head(let head):
+                status = head.status
+                server = head.value(of: "server")
+            case .body(let bytes):
+                if body.count + bytes.count <= Self.largestBody { body.append(contentsOf: bytes) }
             case .finished: return report((200..<300).contains(status))
             case .failed: return report(false)
             case .extraDescriptorReady, .timedOut: return false

@@ -16,7 +16,7 @@ OBJECT = {
     "defaults", "retention", "memory", "prefix_cache", "migrate", "context_length", "quantization", "speculative", "kv_cache", "cors", "visibility", "metadata",
     "base_url", "status", "status_detail", "generation", "active_version", "workers", "price", "created_at", "updated_at", "last_request_at",
 }
-UPSTREAM = {"urls", "model", "api_key_set", "api", "timeout_ms", "health_path", "headers", "max_concurrent"}
+UPSTREAM = {"urls", "model", "api_key_set", "api", "timeout_ms", "health_path", "headers", "max_concurrent", "engine", "engine_detected"}
 # Changes act everywhere within this.
 WITHIN_S = 2
 

@@ -114,7 +114,7 @@ def test_a_field_that_is_wrong_unknown_or_not_there_yet_is_refused_by_name(owner
 UPSTREAMS = {
     "url": [7, None], "urls": [[], "https://a", [7], ["https://a.example"] * 17], "model": ["", "x" * 257, 7], "api_key": ["", "a\nb", 7, "x" * 8193],
     "api": ["anthropic", 7], "timeout_ms": [0, 3_600_001, "5"], "health_path": ["models", "/a b", "/a\r\nX: y", "/" + "x" * 512, 7],
-    "max_concurrent": [0, 1_000_001], "password": ["x"],
+    "max_concurrent": [0, 1_000_001], "engine": ["tgi", "", 7], "engine_detected": ["vllm"], "password": ["x"],
     "headers": [
         [], {"a b": "c"}, {"X": 7}, {"X": "a\r\nY: b"}, {"": "x"}, {"Host": "evil"}, {"content-length": "5"}, {"Transfer-Encoding": "chunked"}, {"Connection": "x"},
         {"Upgrade": "h2"}, {"Proxy-Authorization": "x"}, {"X-Forwarded-For": "1.2.3.4"}, {"Cookie": "a=b"}, {"Authorization": "Bearer x"}, {"X-A": "1", "x-a": "2"},

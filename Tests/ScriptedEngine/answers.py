@@ -53,8 +53,12 @@ class Answer:
 
     @property
     def output_tokens(self) -> int:
+        return self.tokens_of_a_choice * self.choice_count
+
+    @property
+    def tokens_of_a_choice(self) -> int:
         calls = sum(len(call_pieces(call)) for call in self.script.tool_calls)
-        return (len(self.pieces) + len(self.script.reasoning) + calls) * self.choice_count
+        return len(self.pieces) + len(self.script.reasoning) + calls
 
     @property
     def usage(self) -> dict | None:
@@ -64,11 +68,8 @@ class Answer:
         if isinstance(script.usage, dict):
             return script.usage
         prompt = prompt_tokens(self.request)
-        usage = {
-            "prompt_tokens": prompt,
-            "completion_tokens": self.output_tokens,
-            "total_tokens": prompt + self.output_tokens,
-        }
+        counted = self.tokens_of_a_choice if script.quirk == "llama.cpp" else self.output_tokens
+        usage = {"prompt_tokens": prompt, "completion_tokens": counted, "total_tokens": prompt + counted}
         if script.quirk != "vllm":
             usage["prompt_tokens_details"] = {"cached_tokens": script.cached_tokens}
         elif script.cached_tokens == 0:
@@ -79,7 +80,15 @@ class Answer:
 
     @property
     def wants_logprobs(self) -> bool:
-        return self.request.get("logprobs") is True
+        top = self.request.get("top_logprobs")
+        # llama.cpp has none without alternatives.
+        return self.request.get("logprobs") is True and not (self.script.quirk == "llama.cpp" and top == 0)
+
+    def logprobs(self, pieces) -> dict:
+        top = self.request.get("top_logprobs")
+        if top is None:
+            top = 20 if self.script.quirk == "llama.cpp" else 0
+        return logprobs(pieces, top)
 
     def head(self, kind: str) -> dict:
         script = self.script
@@ -136,7 +145,7 @@ class Answer:
         if self.finish_reason is not None:
             choice["finish_reason"] = self.finish_reason
         if self.wants_logprobs:
-            choice["logprobs"] = logprobs(self.pieces)
+            choice["logprobs"] = self.logprobs(self.pieces)
         if script.quirk == "vllm":
             choice["stop_reason"] = None
         return choice
@@ -157,7 +166,8 @@ class Answer:
         yield from self.finish_frames()
         usage = self.usage_frame()
         if usage is not None:
-            yield usage
+            # llama.cpp counts each choice in a chunk of its own.
+            yield from [usage] * (self.choice_count if self.script.quirk == "llama.cpp" else 1)
         if self.script.done:
             yield Frame(b"data: [DONE]" + self.blank_line)
 
@@ -174,7 +184,7 @@ class Answer:
     def delta(self, index: int, delta: dict, finish_reason=None, pieces=()) -> dict:
         choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
         if self.wants_logprobs and pieces:
-            choice["logprobs"] = logprobs(pieces)
+            choice["logprobs"] = self.logprobs(pieces)
         elif self.script.quirk != "llama.cpp":
             choice["logprobs"] = None
         return choice
@@ -250,11 +260,12 @@ def call_deltas(index: int, call: dict) -> list:
     return [first] + [{"index": index, "function": {"arguments": piece}} for piece in call_pieces(call)]
 
 
-def logprobs(pieces) -> dict:
+def logprobs(pieces, top: int = 0) -> dict:
+    def one(text: str) -> dict:
+        return {"token": text, "logprob": -0.25, "bytes": list(text.encode())}
+
     return {
-        "content": [
-            {"token": piece, "logprob": -0.25, "bytes": list(piece.encode()), "top_logprobs": []} for piece in pieces
-        ],
+        "content": [{**one(piece), "top_logprobs": [one(f"{piece}{number or ''}") for number in range(top)]} for piece in pieces],
         "refusal": None,
     }
 

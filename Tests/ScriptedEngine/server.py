@@ -24,6 +24,7 @@ class Behaviour:
     all_body: str = "json"
     context_length: int | None = None  # prompts over it are refused in the words of llama.cpp
     models: list = field(default_factory=lambda: list(MODELS))
+    model_members: dict = field(default_factory=dict)  # merged into every model, such as owned_by
     default_script: dict = field(default_factory=dict)
 
 
@@ -91,7 +92,7 @@ class Engine:
     async def answer_models(self, connection: Connection):
         if self.behaviour.health_hangs:
             await connection.wait_for_close()
-        data = [{"id": name, "object": "model", "created": 1700000000, "owned_by": "scripted"} for name in self.behaviour.models]
+        data = [{"id": name, "object": "model", "created": 1700000000, "owned_by": "scripted", **self.behaviour.model_members} for name in self.behaviour.models]
         await self.say(connection, self.behaviour.health_status, {"object": "list", "data": data})
 
     async def answer_chat(self, connection: Connection, request: Request):

@@ -23,6 +23,7 @@ struct EndpointCommand: ParsableCommand {
         @Option(help: "Path of the health probe, from the origin.") var healthPath: String?
         @Option(help: "Header for the upstream, 'Name: value'; may be repeated.") var header: [String] = []
         @Option(help: "Milliseconds until a call of the upstream is given up.") var timeoutMs: Int?
+        @Option(help: "Whose server it is: auto, vllm, llama_cpp or openai.") var engine: String?
         @Option(help: "The most calls at a time.") var maxConcurrent: Int?
         @Option(help: "The context window in tokens.") var contextLength: Int?
         @Option(help: "JSON object of limits; each only lowers the tier's.") var limits: String?
@@ -54,6 +55,7 @@ struct EndpointCommand: ParsableCommand {
             change.headers = header.isEmpty ? nil : try headers()
             change.timeoutMilliseconds = timeoutMs
             change.maxConcurrent = maxConcurrent
+            change.engine = try engine.map(engineChoice)
             change.contextLength = contextLength
             // Given as a whole, where routes take members one by one.
             if limits != nil { change.reset(\.limits) }
@@ -68,6 +70,13 @@ struct EndpointCommand: ParsableCommand {
         where Value.RawValue == String {
             guard let value = Value(rawValue: text) else { throw ValidationError("\(option) is \(choices), not '\(text)'.") }
             return value
+        }
+
+        private func engineChoice(_ name: String) throws -> EngineChoice {
+            guard let choice = EngineChoice(named: name) else {
+                throw ValidationError("--engine is auto, vllm, llama_cpp or openai, not '\(name)'.")
+            }
+            return choice
         }
 
         private func upstreamKey(variable: String) throws -> String {

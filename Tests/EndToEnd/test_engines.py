@@ -1,0 +1,122 @@
+"""Whose server is behind an endpoint: stated or recognized, and what is done about its habits."""
+
+import httpx
+import os
+
+import pytest
+
+from harness.calls import expect_error, messages, script
+from harness.tenants import Project
+from harness.together import eventually
+from test_endpoints import ENDPOINTS, Owner
+
+LLAMA = {
+    "owned_by": "llamacpp", "meta": {"n_vocab": 1000, "n_ctx": 512}, "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
+}
+
+
+@pytest.fixture(scope="module")
+def owner(stack) -> Owner:
+    return Owner(stack, Project.create("engines"))
+
+
+def recognized(owner, slug: str, engine: str | None):
+    """Waits until the platform has seen whose server it is."""
+    eventually(lambda: owner.get(f"{ENDPOINTS}/{slug}").json()["upstream"]["engine_detected"] == engine, seconds=30)
+
+
+@pytest.fixture
+def llama(owner, engine):
+    """An endpoint on an engine that says that it is llama.cpp."""
+    engine.behave(models=["scripted-model"], model_members=LLAMA)
+    slug = owner.active(engine)["slug"]
+    recognized(owner, slug, "llama_cpp")
+    yield slug
+    owner.send("DELETE", f"{ENDPOINTS}/{slug}", None)
+
+
+def test_an_engine_is_recognized_by_its_list_of_models(owner, engine, llama):
+    shown = owner.get(f"{ENDPOINTS}/{llama}").json()["upstream"]
+    assert (shown["engine"], shown["engine_detected"]) == ("auto", "llama_cpp")
+
+
+def test_a_list_that_could_be_anybodys_is_no_engines(owner, engine):
+    slug = owner.active(engine)["slug"]
+    shown = owner.get(f"{ENDPOINTS}/{slug}").json()["upstream"]
+    assert (shown["engine"], shown["engine_detected"]) == ("auto", None)
+
+
+def test_what_an_endpoint_states_holds(owner, engine, llama):
+    assert owner.chat(llama, script(text="a"), logprobs=True).status_code == 200
+    answer = owner.patch(llama, {"upstream": {"engine": "openai"}})
+    assert answer.json()["upstream"]["engine"] == "openai"
+    sent = eventually(lambda: asked(owner, engine, llama, logprobs=True, without="top_logprobs"))
+    assert sent["logprobs"] is True
+    assert owner.patch(llama, {"upstream": {"engine": None}}).json()["upstream"]["engine"] == "auto"
+
+
+def asked(owner, engine, slug, without: str, **values):
+    """What the engine was asked, once it lacks that member."""
+    answer = owner.chat(slug, script(text="a"), **values)
+    sent = engine.record(answer.headers["x-request-id"])["body"]
+    return sent if without not in sent else None
+
+
+def test_logprobs_have_no_alternatives_that_nobody_asked_for(owner, engine, llama):
+    answer = owner.chat(llama, script(text="a b", quirk="llama.cpp"), logprobs=True)
+    assert [token["top_logprobs"] for token in answer.json()["choices"][0]["logprobs"]["content"]] == [[], []]
+    answer = owner.chat(llama, script(text="a b", quirk="llama.cpp"), logprobs=True, top_logprobs=2)
+    assert [len(token["top_logprobs"]) for token in answer.json()["choices"][0]["logprobs"]["content"]] == [2, 2]
+
+
+def test_a_token_outside_the_vocabulary_is_refused(owner, engine, llama, usage):
+    assert owner.chat(llama, script(text="a"), logit_bias={"999": 1}).status_code == 200
+    answer = owner.chat(llama, script(text="a"), logit_bias={"1000": 1})
+    expect_error(answer, 400, "invalid_value", param="logit_bias")
+    assert engine.records(answer.headers["x-request-id"]) == []
+    usage.none(answer.headers["x-request-id"])
+
+
+def test_the_context_that_the_engine_reports_bounds_the_answer(owner, engine, llama):
+    answer = owner.chat(llama, script(text="a"), max_tokens=4000)
+    assert answer.status_code == 200 and answer.headers["x-xerotier-clamped"].startswith("max_tokens=4000->")
+    assert engine.record(answer.headers["x-request-id"])["body"]["max_tokens"] < 512
+    expect_error(owner.chat(llama, "x" * 8000), 400, "context_length_exceeded", param="messages")
+
+
+@pytest.mark.parametrize("choices", [1, 3])
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_choice_of_llama_cpp_is_counted(owner, engine, llama, usage, choices, stream):
+    said = script(text="one two three four", quirk="llama.cpp")
+    if stream:
+        answer = owner.stream("/v1/chat/completions", {"model": llama, "messages": messages(said), "n": choices, "stream": True, "stream_options": {"include_usage": True}})
+        answer.check(include_usage=True, choices=choices)
+        counted, request_id = answer.usage, answer.request_id
+    else:
+        answer = owner.chat(llama, said, n=choices)
+        counted, request_id = answer.json()["usage"], answer.headers["x-request-id"]
+    assert counted["completion_tokens"] == 4 * choices
+    assert usage.one(request_id)["output_tokens"] == 4 * choices
+
+
+def test_an_image_that_the_engine_refuses_with_a_500_is_the_clients_fault(tenant, engine, usage):
+    said = script(status=500, error={"code": 500, "message": "image input is not supported - hint: you may need to provide the mmproj", "type": "server_error"})
+    answer = tenant.chat(said)
+    expect_error(answer, 400, "unsupported_content", param="messages")
+    assert len(engine.records(answer.headers["x-request-id"])) == 1
+    assert usage.one(answer.headers["x-request-id"])["cost_nano"] == 0
+
+
+def test_a_member_that_llama_cpp_names_in_its_message_is_the_param(tenant, engine):
+    said = script(status=400, error={"code": 400, "message": "Field 'n': Value must be between 1 <= value <= 4, but got 8", "type": "invalid_request_error"})
+    expect_error(tenant.chat(said, n=8), 400, "invalid_request", param="n")
+
+
+def test_the_default_engine_is_recognized(owner):
+    url = os.environ.get("XEROTIER_ENGINE_URL")
+    if not url:
+        pytest.skip("XEROTIER_ENGINE_URL is not set: this stack runs without the real model")
+    name = httpx.get(url.removesuffix("/") + "/models", timeout=30).json()["data"][0]["id"]
+    made = owner.post(ENDPOINTS, {"slug": "real", "tier": "demo", "upstream": {"url": url, "model": name}})
+    assert made.status_code == 201, made.text
+    recognized(owner, "real", "llama_cpp")
