@@ -58,7 +58,7 @@ let package = Package(
         .target(name: "Accounts", dependencies: ["Addresses", "Server", "Tenancy", "Crypto"]),
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Accounts", "Billing"]),
-        .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient"]),
+        .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema"]),
 
         // Layer 4: executables.
         .executableTarget(

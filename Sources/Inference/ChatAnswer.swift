@@ -11,15 +11,17 @@ package struct ChatAnswer {
     private var reasoningBytes = 0
     private let allowsParallelCalls: Bool
     private let dropsAlternatives: Bool
+    private let rules: AnswerRules?
 
     /// The answer without `x_metadata` and the closing brace, which the caller adds once it has settled.
     package var bytes: [UInt8] { json.bytes }
 
-    /// - Throws: `MalformedAnswer` when a choice lacks its message or finish reason.
+    /// - Throws: `MalformedAnswer` when a choice lacks its message or finish reason, `InvalidAnswer` when it is not what was demanded.
     package init(rewriting root: JSONElement, as identity: AnswerIdentity, _ chat: ChatRequest) throws {
         json = JSONWriter(capacity: root.text.count + 512)
         allowsParallelCalls = chat.allowsParallelCalls
         dropsAlternatives = chat.dropsAlternatives
+        rules = chat.rules
         usage = TokenUsage(estimatedInput: 0, outputBytes: 0, reasoningBytes: 0)
         var identity = identity
         if let fingerprint = root["system_fingerprint"]?.string { identity.fingerprint = fingerprint }
@@ -48,12 +50,14 @@ package struct ChatAnswer {
 
     private mutating func write(_ choice: JSONElement, index: Int) throws {
         guard let message = choice["message"], message.kind == .object else { throw MalformedAnswer() }
-        guard let reason = choice["finish_reason"]?.string, FinishReason.all.contains(reason) else { throw MalformedAnswer() }
+        guard var reason = choice["finish_reason"]?.string, FinishReason.all.contains(reason) else { throw MalformedAnswer() }
+        let said = try rules.map { try DemandedMessage(message, $0, allowsParallelCalls: allowsParallelCalls) }
+        if let said { reason = try said.record.finished(reason) }
         if index == 0 { finishReason = reason }
         json.raw(#"{"index":"#)
         json.integer(index)
         json.raw(#","message":{"role":"assistant","content":"#)
-        try text(message["content"])
+        if let guided = said?.guided { write(guided.content) } else { try text(message["content"]) }
         json.raw(#","refusal":"#)
         try text(message["refusal"])
         if let reasoning = message.reasoning, let text = reasoning.utf8, text.count > 0 {
@@ -61,7 +65,9 @@ package struct ChatAnswer {
             json.raw(reasoning.text)
             reasoningBytes += text.count
         }
-        if let calls = message["tool_calls"], calls.kind == .array, calls.elements.first(where: { _ in true }) != nil {
+        if let calls = said?.guided?.calls, !calls.isEmpty {
+            write(calls)
+        } else if let calls = message["tool_calls"], calls.kind == .array, calls.elements.first(where: { _ in true }) != nil {
             json.raw(#","tool_calls":["#)
             for (position, call) in calls.elements.enumerated() where position == 0 || allowsParallelCalls {
                 if position > 0 { json.raw("," as StaticString) }
@@ -76,7 +82,7 @@ package struct ChatAnswer {
             json.raw("[]" as StaticString)
         }
         json.raw(#"},"logprobs":"#)
-        json.logprobs(choice["logprobs"], droppingAlternatives: dropsAlternatives)
+        json.logprobs(said?.guided == nil ? choice["logprobs"] : nil, droppingAlternatives: dropsAlternatives)
         json.raw(#","finish_reason":"#)
         json.string(reason)
         json.raw("}" as StaticString)
@@ -89,13 +95,32 @@ package struct ChatAnswer {
         json.raw(value.text)
     }
 
+    private mutating func write(_ content: [UInt8]?) {
+        guard let content else { return json.raw("null" as StaticString) }
+        outputBytes += content.count
+        content.withUnsafeBytes { json.string($0) }
+    }
+
+    private mutating func write(_ calls: [DemandedMessage.Call]) {
+        json.raw(#","tool_calls":["#)
+        for (position, call) in calls.enumerated() {
+            if position > 0 { json.raw("," as StaticString) }
+            var name = call.name
+            name.withUTF8 { name in call.arguments.withUnsafeBytes { write(id: nil, UnsafeRawBufferPointer(name), $0) } }
+        }
+        json.raw("]" as StaticString)
+    }
+
     private mutating func write(call: JSONElement) throws {
         guard let function = call["function"], let name = function["name"]?.utf8, let arguments = function["arguments"]?.utf8 else {
             throw MalformedAnswer()
         }
+        write(id: call["id"]?.string, name, arguments)
+    }
+
+    private mutating func write(id: String?, _ name: UnsafeRawBufferPointer, _ arguments: UnsafeRawBufferPointer) {
         outputBytes += name.count + arguments.count
         json.raw(#"{"id":"#)
-        let id = call["id"]?.string
         json.string(id.flatMap { $0.isEmpty ? nil : $0 } ?? ID<ToolCall>.random().description)
         json.raw(#","type":"function","function":{"name":"#)
         json.string(name)

@@ -29,13 +29,16 @@ package struct ChatRequest {
     /// The highest token id in `logit_bias`.
     private(set) var highestBiasedToken: Int?
     /// Who answers.
-    package var adapter = EngineAdapter.unknown
+    package let adapter: EngineAdapter
+    /// What the answer must be beyond its form; nil for most.
+    var rules: AnswerRules?
 
     /// `ceil(bytes / 4)`: for rates, clamping and missing usage.
     package var promptEstimate: Int { (promptBytes + 3) / 4 }
 
     /// Checks every member listed in 02 §2. The first failure wins, in the order of the body.
-    package init(checking root: JSONElement, defaults: EndpointDefaults) throws {
+    package init(checking root: JSONElement, defaults: EndpointDefaults, adapter: EngineAdapter = .unknown) throws {
+        self.adapter = adapter
         let messages = try ChatMessages(checking: root["messages"])
         hasSystemMessage = messages.hasSystemMessage
         promptBytes = messages.textBytes
@@ -44,6 +47,7 @@ package struct ChatRequest {
         var topLogprobs: Int?
         var logprobs = false
         var streamOptions: JSONElement?
+        var format = ResponseFormat.text
         for member in root.members where !member.value.isNull {
             let value = member.value
             switch member.name {
@@ -59,7 +63,7 @@ package struct ChatRequest {
             case "stream": isStream = try Fields.bool(value, "stream")
             case "stream_options": streamOptions = value
             case "stop": try Self.check(stop: value)
-            case "response_format": try ChatTools.check(responseFormat: value)
+            case "response_format": format = try ChatTools.read(responseFormat: value)
             case "parallel_tool_calls": allowsParallelCalls = try Fields.bool(value, "parallel_tool_calls")
             case "logprobs": logprobs = try Fields.bool(value, "logprobs")
             case "top_logprobs": topLogprobs = try Fields.integer(value, "top_logprobs", in: 0...20)
@@ -95,7 +99,8 @@ package struct ChatRequest {
             default: break
             }
         }
-        _ = try ChatTools(tools: root["tools"], choice: root["tool_choice"])
+        let tools = try ChatTools(tools: root["tools"], choice: root["tool_choice"])
+        rules = try AnswerRules.read(tools, format, allowsParallelCalls: allowsParallelCalls, for: adapter.traits)
         if let completionTokens { maxTokens = completionTokens } else { maxTokensName = "max_tokens" }
         if topLogprobs != nil, !logprobs {
             throw APIError(.unsupportedCombination, "'top_logprobs' needs 'logprobs': true.", param: "top_logprobs")

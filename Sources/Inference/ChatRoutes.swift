@@ -13,15 +13,11 @@ public struct ChatRoutes: Sendable {
     private let committer: Committer
     private let credit: Credit
     private let upstream: @Sendable (EndpointRecord) -> any Upstream
-    let traits: @Sendable (EndpointRecord) -> EngineTraits
 
-    /// - Parameters:
-    ///   - upstream: what answers for an endpoint.
-    ///   - traits: what the engine behind an endpoint does by itself.
+    /// - Parameter upstream: what answers for an endpoint.
     public init(
         catalog: any CatalogSource, limiter: any Limiter, monthly: MonthlyTokens, committer: Committer, credit: Credit,
-        upstream: @escaping @Sendable (EndpointRecord) -> any Upstream,
-        traits: @escaping @Sendable (EndpointRecord) -> EngineTraits = { EngineAdapter($0.engine).traits }
+        upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
     ) {
         self.catalog = catalog
         self.limiter = limiter
@@ -29,7 +25,6 @@ public struct ChatRoutes: Sendable {
         self.committer = committer
         self.credit = credit
         self.upstream = upstream
-        self.traits = traits
     }
 
     public var all: [Route] {
@@ -50,8 +45,7 @@ public struct ChatRoutes: Sendable {
             context.log.endpointSlug = endpoint.slug
             context.log.modelName = endpoint.modelName
             try RequestedEndpoint.check(endpoint, serves: .generate)
-            var chat = try ChatRequest(checking: root, defaults: endpoint.defaults)
-            chat.adapter = EngineAdapter(endpoint.engine)
+            let chat = try ChatRequest(checking: root, defaults: endpoint.defaults, adapter: EngineAdapter(endpoint.engine))
             return (endpoint, chat, try UpstreamBody(of: root, chat, for: endpoint))
         }
         try SLOHints.check(request)

@@ -40,9 +40,9 @@ struct ChatRun {
 
     /// - Parameter shape: gives the answer the form in which the client gets it.
     func answer(_ shape: (Response) -> Response = { $0 }) throws -> Response {
-        let call = dispatch()
+        var call = dispatch()
         do {
-            let answer = try receiveAnswer(call)
+            let answer = try receiveValidAnswer(&call)
             let headers = headers(call)
             var response: Response?
             try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), .now - context.start, call) { event in
@@ -73,6 +73,17 @@ struct ChatRun {
         return json.bytes
     }
 
+    /// What is not as demanded is asked for once more (02 §6).
+    private func receiveValidAnswer(_ call: inout any UpstreamCall) throws -> ChatAnswer {
+        do {
+            return try receiveAnswer(call)
+        } catch let error as InvalidAnswer where !error.isCut {
+            call.cancel()
+            call = dispatch()
+            return try receiveAnswer(call)
+        }
+    }
+
     private func receiveAnswer(_ call: any UpstreamCall) throws -> ChatAnswer {
         var answer: ChatAnswer?
         let deadline = context.start + requestTimeout * timeScale
@@ -98,12 +109,19 @@ struct ChatRun {
 
     func stream(to stream: ResponseStream) throws {
         let client = ChatClient(stream, isReplayable: context.claim != nil)
-        let call = dispatch()
+        var call = dispatch()
         var grammar = ChatStreamGrammar(identity, chat, vendorEvents: vendorEvents)
         var firstToken: Duration?
         let end: [UInt8]
         do {
-            try relay(call, to: client, &grammar, &firstToken)
+            do {
+                try relay(call, to: client, &grammar, &firstToken)
+            } catch let error as InvalidAnswer where !error.isCut && !client.hasBegun {
+                call.cancel()
+                call = dispatch()
+                grammar = ChatStreamGrammar(identity, chat, vendorEvents: vendorEvents)
+                try relay(call, to: client, &grammar, &firstToken)
+            }
             end = try settledEnd(&grammar, client, firstToken, call)
         } catch let error as SettlementFailed {
             try fail(client, error, call)
@@ -167,7 +185,7 @@ struct ChatRun {
                 let isUsedUp = credit?.isUsedUp ?? false
                 if isUsedUp {
                     call.cancel()
-                    frames = grammar.cut()
+                    frames = try grammar.cut()
                 }
                 let now = ContinuousClock.now
                 idleEnd = now + idle

@@ -31,6 +31,8 @@ package struct ChatStreamGrammar {
         /// Tool calls whose first piece has been sent.
         var openedCalls: Set<Int> = []
         var hasReasoning = false
+        /// Where the request demands something of the answer.
+        var record: AnswerRecord?
     }
 
     package init(_ identity: AnswerIdentity, _ chat: ChatRequest, vendorEvents: Bool) {
@@ -39,7 +41,7 @@ package struct ChatStreamGrammar {
         self.vendorEvents = vendorEvents
         dropsAlternatives = chat.dropsAlternatives
         suffix = chat.includesUsage ? "],\"usage\":null}\n\n" : "]}\n\n"
-        choices = Array(repeating: Choice(), count: chat.choices)
+        choices = Array(repeating: Choice(record: chat.rules.map { AnswerRecord($0) }), count: chat.choices)
     }
 
     /// True when every choice has had its finish reason.
@@ -82,16 +84,17 @@ package struct ChatStreamGrammar {
     }
 
     /// Ends every choice that has not ended, for its length: the frames that say so.
-    package mutating func cut() -> [UInt8] {
+    /// - Throws: `InvalidAnswer` where an answer must be complete.
+    package mutating func cut() throws -> [UInt8] {
         isCut = true
         var json = JSONWriter(capacity: 512)
         if !hasBegun { begin(fingerprint: nil, &json) }
-        for index in choices.indices where choices[index].finishReason == nil { finish(index, "length", &json) }
+        for index in choices.indices where choices[index].finishReason == nil { try finish(index, "length", &json) }
         return json.bytes
     }
 
     /// The frames that one chunk of the engine becomes; often one, sometimes none.
-    /// - Throws: `MalformedAnswer`; nothing of the chunk must be sent then.
+    /// - Throws: `MalformedAnswer`, or `InvalidAnswer` for what is not as demanded; nothing of the chunk must be sent then.
     package mutating func receive(_ root: JSONElement) throws -> [UInt8] {
         var list: JSONElement?
         for member in root.members {
@@ -196,7 +199,7 @@ package struct ChatStreamGrammar {
         }
         guard let reason else { return }
         guard let name = reason.string, FinishReason.all.contains(name) else { throw MalformedAnswer() }
-        finish(index, name, &json)
+        try finish(index, name, &json)
     }
 
     private mutating func receive(delta: JSONElement, _ index: Int, logprobs: JSONElement?, _ json: inout JSONWriter) throws {
@@ -210,6 +213,11 @@ package struct ChatStreamGrammar {
                 pass(text.count)
                 endReasoning(index, &json)
                 let isContent = member.name == "content"
+                if choices[index].record != nil {
+                    // A guided call is content to the engine.
+                    if isContent, try receive(demanded: text, index, &json) { continue }
+                    if !isContent { choices[index].record?.hasRefused = true }
+                }
                 chunk(index, logprobs: logprobs, &json) { writer in
                     writer.raw(isContent ? #"{"content":"# as StaticString : #"{"refusal":"# as StaticString)
                     writer.raw(value.text)
@@ -238,6 +246,29 @@ package struct ChatStreamGrammar {
             default: continue
             }
         }
+    }
+
+    /// - Returns: whether the text was guided, so that its events have been written.
+    private mutating func receive(demanded text: UnsafeRawBufferPointer, _ index: Int, _ json: inout JSONWriter) throws -> Bool {
+        guard choices[index].record?.guided != nil else {
+            choices[index].record?.add(content: text)
+            return false
+        }
+        for event in try choices[index].record?.read(guided: text) ?? [] {
+            switch event {
+            case .call(let number, var name):
+                name.withUTF8 { call(number, index, name: UnsafeRawBufferPointer($0), id: nil, arguments: nil, &json) }
+            case .arguments(let number, let piece):
+                piece.withUnsafeBytes { call(number, index, name: nil, id: nil, arguments: $0, &json) }
+            case .content(let piece):
+                chunk(index, logprobs: nil, &json) { writer in
+                    writer.raw(#"{"content":"#)
+                    piece.withUnsafeBytes { writer.string($0) }
+                    writer.raw("}" as StaticString)
+                }
+            }
+        }
+        return true
     }
 
     private mutating func reasoning(_ value: JSONElement, _ index: Int, _ json: inout JSONWriter) {
@@ -281,13 +312,22 @@ package struct ChatStreamGrammar {
         let name = function?["name"]?.utf8
         if isFirst, name == nil { throw MalformedAnswer() }
         pass((arguments?.count ?? 0) + (isFirst ? name?.count ?? 0 : 0))
-        let given = call["id"]?.string
+        if isFirst, choices[index].record != nil { choices[index].record?.begin(call: number, name: function?["name"]?.string ?? "") }
+        if let arguments { choices[index].record?.add(arguments: arguments, toCall: number) }
+        self.call(number, index, name: isFirst ? name : nil, id: call["id"]?.string, arguments: arguments, &json)
+    }
+
+    /// - Parameter name: in the first piece alone.
+    private func call(
+        _ number: Int, _ index: Int, name: UnsafeRawBufferPointer?, id: String?, arguments: UnsafeRawBufferPointer?,
+        _ json: inout JSONWriter
+    ) {
         chunk(index, logprobs: nil, &json) { writer in
             writer.raw(#"{"tool_calls":[{"index":"#)
             writer.integer(number)
-            if isFirst, let name {
+            if let name {
                 writer.raw(#","id":"#)
-                writer.string(given.flatMap { $0.isEmpty ? nil : $0 } ?? ID<ToolCall>.random().description)
+                writer.string(id.flatMap { $0.isEmpty ? nil : $0 } ?? ID<ToolCall>.random().description)
                 writer.raw(#","type":"function","function":{"name":"#)
                 writer.string(name)
                 writer.raw(#","arguments":"#)
@@ -299,7 +339,8 @@ package struct ChatStreamGrammar {
         }
     }
 
-    private mutating func finish(_ index: Int, _ reason: String, _ json: inout JSONWriter) {
+    private mutating func finish(_ index: Int, _ reason: String, _ json: inout JSONWriter) throws {
+        let reason = try choices[index].record?.finished(reason) ?? reason
         endReasoning(index, &json)
         let annotations = choices[index].annotations
         if !annotations.isEmpty {

@@ -1,10 +1,22 @@
 import JSON
+import JSONSchema
 import OpenAI
 import Server
 
-/// Checks `tools`, `tool_choice` and `response_format` as written (02 §6); the model server acts on them.
+/// Checks `tools`, `tool_choice` and `response_format` as written (02 §6). Valid as long as the request's document.
 struct ChatTools {
+    /// What `tool_choice` says.
+    enum Choice {
+        case none, auto, required
+        case function(String)
+        case allowed([String], isRequired: Bool)
+    }
+
     private(set) var names: Set<String> = []
+    private(set) var functions: [CallGuide.Function] = []
+    /// The schemas of strict tools, by name.
+    private(set) var strict: [String: JSONSchema] = [:]
+    private(set) var choice = Choice.auto
 
     private static let countLimit = 128
     private static let schemaLimit = 64 << 10
@@ -43,7 +55,9 @@ struct ChatTools {
         if let description = function["description"], !description.isNull { _ = try Fields.string(description, "\(path).description") }
         var isStrict = false
         if let strict = function["strict"], !strict.isNull { isStrict = try Fields.bool(strict, "\(path).strict") }
-        guard let parameters = function["parameters"], !parameters.isNull else { return }
+        functions.append(
+            CallGuide.Function(name: name, text: function, parameters: function["parameters"].flatMap { $0.isNull ? nil : $0 }))
+        guard let parameters = functions.last?.parameters else { return }
         let parametersPath = "\(path).parameters"
         schemaBytes += parameters.text.count
         try Self.check(schema: parameters, parametersPath)
@@ -51,7 +65,10 @@ struct ChatTools {
             throw APIError(
                 .invalidFunctionSchema, "The schemas of all tools are larger than \(Self.allSchemasLimit) bytes.", param: "tools")
         }
-        if isStrict { try Self.checkStrict(parameters, parametersPath) }
+        if isStrict {
+            try Self.checkStrict(parameters, parametersPath)
+            strict[name] = try Self.compile(parameters, parametersPath, isStrict: true)
+        }
     }
 
     /// - Parameter code: for a schema that cannot be accepted.
@@ -87,31 +104,38 @@ struct ChatTools {
         }
     }
 
-    private func check(choice: JSONElement) throws {
+    private mutating func check(choice: JSONElement) throws {
         if let mode = choice.string {
             guard ["none", "auto", "required"].contains(mode) else {
                 throw APIError.invalid("tool_choice", "'tool_choice' must be 'none', 'auto', 'required' or an object.")
             }
             if mode == "required", names.isEmpty { throw APIError.invalid("tool_choice", "'tool_choice' needs 'tools'.") }
+            self.choice = mode == "none" ? .none : mode == "required" ? .required : .auto
             return
         }
         try Fields.object(choice, "tool_choice")
         switch choice["type"]?.string {
-        case "function": try check(named: choice["function"]?["name"], "tool_choice.function.name")
+        case "function": self.choice = .function(try check(named: choice["function"]?["name"], "tool_choice.function.name"))
         case "allowed_tools":
-            guard let allowed = choice["allowed_tools"], let mode = allowed["mode"]?.string, ["auto", "required"].contains(mode),
-                let tools = allowed["tools"], tools.kind == .array
+            guard let list = choice["allowed_tools"], let mode = list["mode"]?.string, ["auto", "required"].contains(mode),
+                let tools = list["tools"], tools.kind == .array
             else { throw APIError.invalid("tool_choice.allowed_tools", "'tool_choice.allowed_tools' must have 'mode' and 'tools'.") }
+            var allowed: [String] = []
             for (index, tool) in tools.elements.enumerated() {
-                try check(named: tool["function"]?["name"], "tool_choice.allowed_tools.tools[\(index)].function.name")
+                allowed.append(try check(named: tool["function"]?["name"], "tool_choice.allowed_tools.tools[\(index)].function.name"))
             }
+            guard !allowed.isEmpty || mode == "auto" else {
+                throw APIError.invalid("tool_choice.allowed_tools.tools", "'tool_choice.allowed_tools.tools' must not be empty.")
+            }
+            self.choice = .allowed(allowed, isRequired: mode == "required")
         default: throw APIError.invalid("tool_choice.type", "'tool_choice.type' must be 'function' or 'allowed_tools'.")
         }
     }
 
-    private func check(named value: JSONElement?, _ path: String) throws {
+    private func check(named value: JSONElement?, _ path: String) throws -> String {
         guard let name = value?.string else { throw APIError.invalid(path, "'\(path)' must be a string.") }
         guard names.contains(name) else { throw APIError(.toolNotFound, "There is no tool named '\(name.prefix(64))'.", param: path) }
+        return name
     }
 
     static func isFunctionName(_ name: String) -> Bool {
@@ -126,11 +150,12 @@ struct ChatTools {
             }
     }
 
-    static func check(responseFormat format: JSONElement) throws {
+    /// - Returns: what the answer must be.
+    static func read(responseFormat format: JSONElement) throws -> ResponseFormat {
         try Fields.object(format, "response_format")
         guard let type = format["type"] else { throw APIError.missing("response_format.type") }
         let kind = try Fields.choice(type, "response_format.type", of: ["text", "json_object", "json_schema"])
-        guard kind == "json_schema" else { return }
+        guard kind == "json_schema" else { return kind == "text" ? .text : .object }
         guard let schema = format["json_schema"] else { throw APIError.missing("response_format.json_schema") }
         try Fields.object(schema, "response_format.json_schema")
         guard let name = schema["name"]?.string, isFunctionName(name) else {
@@ -139,8 +164,63 @@ struct ChatTools {
         }
         var isStrict = false
         if let strict = schema["strict"], !strict.isNull { isStrict = try Fields.bool(strict, "response_format.json_schema.strict") }
-        guard let body = schema["schema"], !body.isNull else { return }
-        try check(schema: body, "response_format.json_schema.schema", .invalidValue)
-        if isStrict { try checkStrict(body, "response_format.json_schema.schema", .invalidValue) }
+        guard let body = schema["schema"], !body.isNull else { return .text }
+        let path = "response_format.json_schema.schema"
+        try check(schema: body, path, .invalidValue)
+        guard isStrict else { return .schema(body, nil) }
+        try checkStrict(body, path, .invalidValue)
+        return .schema(body, try compile(body, path, .invalidValue, isStrict: true))
+    }
+
+    /// - Parameter code: for a schema that we cannot check answers by.
+    static func compile(
+        _ schema: JSONElement, _ path: String, _ code: ErrorCode = .invalidFunctionSchema, isStrict: Bool
+    ) throws -> JSONSchema {
+        do {
+            return try JSONSchema(JSONValue(schema), limits: isStrict ? .strict : .bounded)
+        } catch {
+            throw APIError(code, "'\(path)' \(error.reason)", param: path)
+        }
+    }
+}
+
+/// What `response_format` asks for.
+enum ResponseFormat {
+    case text
+    case object
+    /// Compiled where it is strict.
+    case schema(JSONElement, JSONSchema?)
+}
+
+extension JSONSchema.Limits {
+    /// For schemas of requests: an engine that is guided by them has to work out each value and repetition (the numbers are OpenAI's).
+    fileprivate static let bounded: JSONSchema.Limits = {
+        var limits = JSONSchema.Limits()
+        limits.schemas = 5_000
+        limits.enumValues = 1_000
+        limits.refusesSlowPatterns = true
+        return limits
+    }()
+
+    /// For schemas that an answer must obey: each keyword must be one that is checked.
+    fileprivate static let strict: JSONSchema.Limits = {
+        var limits = bounded
+        limits.refusesUnknownKeywords = true
+        return limits
+    }()
+}
+
+extension SchemaError {
+    /// Goes on after the name of the schema.
+    fileprivate var reason: String {
+        switch self {
+        case .invalid(let pointer, let reason): "is no schema that can be checked: at '#\(pointer.prefix(256))': \(reason)"
+        case .unresolved(let pointer, let reference):
+            "is no schema that can be checked: at '#\(pointer.prefix(256))': '\(reference.prefix(128))' leads nowhere."
+        case .tooDeep(let limit): "nests deeper than \(limit) levels."
+        case .tooLarge(let limit): "holds more than \(limit) schemas."
+        case .tooManyValues(let limit): "has more than \(limit) values in all 'enum' together."
+        case .tooComplex: "is too complex."
+        }
     }
 }

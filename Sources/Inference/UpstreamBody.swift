@@ -41,6 +41,10 @@ package struct UpstreamBody {
             case "store", "metadata", "service_tier": continue
             // Set by the router alone (02 §1).
             case "cache_salt", "kv_transfer_params", "lora_request", "priority", "request_id": continue
+            case "messages" where chat.rules?.guide != nil:
+                begin("messages")
+                let own = chat.hasSystemMessage ? nil : endpoint.defaults.systemPrompt
+                chat.rules?.guide?.write(member.value, after: own, to: &json)
             case "messages" where !chat.hasSystemMessage && endpoint.defaults.systemPrompt != nil:
                 messages(member.value, after: endpoint.defaults.systemPrompt ?? "")
             // Written anew by what the engine makes of it.
@@ -49,9 +53,14 @@ package struct UpstreamBody {
                 continue
             default:
                 if member.name.hasPrefix(Vendor.memberPrefix) { continue }
+                if let rules = chat.rules, rules.replaced[member.name.description] != nil { continue }
                 begin(member.name.utf8)
                 json.raw(member.value.text)
             }
+        }
+        for case (let name, .some(let text)) in chat.rules?.replaced ?? [:] {
+            begin(name)
+            json.raw(text)
         }
         begin("model")
         json.string(endpoint.upstream.model ?? endpoint.modelName)

@@ -21,6 +21,12 @@ public struct JSONSchema: Sendable {
         public var steps = 1_000_000
         /// How deep schemas may be applied within each other, which takes stack.
         public var nesting = 128
+        /// Values in all `enum` together.
+        public var enumValues = Int.max
+        /// Whether a keyword that checks nothing here is an error. By the draft it is ignored.
+        public var refusesUnknownKeywords = false
+        /// Whether a pattern that can take exponential time is an error, rather than given up when a value takes it there.
+        public var refusesSlowPatterns = false
         public init() {}
     }
 
@@ -64,6 +70,7 @@ public enum SchemaError: Error, Sendable, Equatable {
     case unresolved(pointer: String, reference: String)
     case tooDeep(limit: Int)
     case tooLarge(limit: Int)
+    case tooManyValues(limit: Int)
     /// Validating took too many steps.
     case tooComplex
 }

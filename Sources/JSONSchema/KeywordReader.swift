@@ -3,6 +3,7 @@ import JSON
 /// Reads the keywords of one schema, each held to what the draft allows for it (draft 2020-12 validation, §6; core, §10).
 struct KeywordReader {
     let place: Place
+    let refusesSlowPatterns: Bool
 
     private func value(_ name: String) -> JSONValue? { place.value[name] }
 
@@ -93,6 +94,7 @@ struct KeywordReader {
             guard let pattern = Pattern(Array(text.utf8)) else {
                 throw error("pattern", "It is no regular expression of ECMA-262, or too large a one.")
             }
+            try refuse(slow: pattern, at: place.below(.null, "pattern"))
             found.append(.pattern(pattern))
         }
         if let least = try count("minItems") { found.append(.minItems(least)) }
@@ -106,6 +108,33 @@ struct KeywordReader {
         if let dependents = try dependents() { found.append(.dependentRequired(dependents)) }
         return found
     }
+
+    func refuse(slow pattern: Pattern, at place: Place) throws(SchemaError) {
+        guard refusesSlowPatterns, pattern.isSlow else { return }
+        throw place.error("The regular expression can take exponential time.")
+    }
+
+    // MARK: Keywords that check nothing
+
+    /// - Throws: for what may be meant to check something, and would not.
+    func refuseUnknown(_ names: some Collection<[UInt8]>) throws(SchemaError) {
+        for name in names where !Self.known.contains(name) {
+            throw error(String(decoding: name.prefix(64), as: UTF8.self), "This keyword is unknown.")
+        }
+    }
+
+    private static let known = Set(
+        [
+            "$anchor", "$comment", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$ref", "$schema", "$vocabulary",
+            "additionalProperties",
+            "allOf", "anyOf", "const", "contains", "contentEncoding", "contentMediaType", "contentSchema", "default", "definitions",
+            "dependentRequired", "dependentSchemas", "deprecated", "description", "else", "enum", "examples", "exclusiveMaximum",
+            "exclusiveMinimum", "format", "if", "items", "maxContains", "maxItems", "maxLength", "maxProperties", "maximum", "minContains",
+            "minItems", "minLength", "minProperties", "minimum", "multipleOf", "not", "oneOf", "pattern", "patternProperties",
+            "prefixItems",
+            "properties", "propertyNames", "readOnly", "required", "then", "title", "type", "unevaluatedItems", "unevaluatedProperties",
+            "uniqueItems", "writeOnly",
+        ].map { Array($0.utf8) })
 
     /// Keywords that only say something, held to their types all the same.
     func checkNotes() throws(SchemaError) {

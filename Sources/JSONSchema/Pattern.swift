@@ -8,6 +8,7 @@ import CPCRE2
 final class Pattern: @unchecked Sendable {
     private let code: OpaquePointer
     private let context: OpaquePointer
+    private let text: [UInt8]
 
     /// PCRE2 counts each call of its own matching function.
     private static let longestMatch: UInt32 = 100_000
@@ -33,6 +34,7 @@ final class Pattern: @unchecked Sendable {
         pcre2_set_match_limit_8(context, Self.longestMatch)
         pcre2_set_heap_limit_8(context, Self.largestHeap)
         self.code = code
+        self.text = text
         self.context = context
     }
 
@@ -41,8 +43,38 @@ final class Pattern: @unchecked Sendable {
         pcre2_code_free_8(code)
     }
 
+    /// Whether a short text takes it exponential time. Texts that could are tried: what the pattern names, over and over, and then something else.
+    var isSlow: Bool {
+        // Without two repetitions there is no choice to be made again and again.
+        guard text.count(where: { "*+{".utf8.contains($0) }) > 1 || text.contains(UInt8(ascii: "|")) else { return false }
+        guard let context = pcre2_match_context_create_8(nil) else { fatalError("out of memory") }
+        defer { pcre2_match_context_free_8(context) }
+        pcre2_set_match_limit_8(context, Self.longestTrial)
+        return Self.pumps(for: text).contains { pump in
+            // A pattern that needs some other character is not even tried on a text without it.
+            let trial = Array(repeatElement(pump, count: Self.trialLength / pump.count).joined()) + [1] + text + [1]
+            return trial.withUnsafeBytes { find(in: $0, context) } == .gaveUp
+        }
+    }
+
+    /// A text of so many bytes takes no pattern that is not exponential so many calls, unless three repetitions follow each other.
+    private static let trialLength = 32
+    private static let longestTrial: UInt32 = 50_000
+
+    /// The words and characters that stand in a pattern, and one of each usual class.
+    private static func pumps(for text: [UInt8]) -> [[UInt8]] {
+        let isWordByte: (UInt8) -> Bool = { byte in
+            byte >= 0x80 || byte == 0x5F || (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte & 0xDF)
+        }
+        let words = Set(text.split { !isWordByte($0) }.map(Array.init).filter { $0.count <= 8 }).prefix(16)
+        let single = Set(text.filter { (0x21...0x7E).contains($0) } + Array("aZ0 -_.".utf8)).prefix(48).map { [$0] }
+        return words + single
+    }
+
     /// Whether it is found anywhere in the text, which is UTF-8.
-    func find(in text: UnsafeRawBufferPointer) -> Answer {
+    func find(in text: UnsafeRawBufferPointer) -> Answer { find(in: text, context) }
+
+    private func find(in text: UnsafeRawBufferPointer, _ context: OpaquePointer) -> Answer {
         guard let data = pcre2_match_data_create_8(1, nil) else { fatalError("out of memory") }
         defer { pcre2_match_data_free_8(data) }
         let start = text.baseAddress?.assumingMemoryBound(to: UInt8.self)

@@ -6,6 +6,8 @@ struct SchemaCompiler {
     private(set) var tracksEvaluated = false
     private var documents: SchemaDocuments
     private let limits: JSONSchema.Limits
+    /// Of all `enum` so far.
+    private var values = 0
     /// False: references may lead anywhere.
     private var isResolving = true
     private var known: [String: Int] = [:]
@@ -55,7 +57,10 @@ struct SchemaCompiler {
     private mutating func keywords(_ place: Place) throws(SchemaError) -> [Keyword] {
         if let bool = place.value.bool { return bool ? [] : [.nothing] }
         guard case .object(let members) = place.value else { throw place.error("A schema is an object or a boolean.") }
-        let reader = KeywordReader(place: place)
+        let reader = KeywordReader(place: place, refusesSlowPatterns: limits.refusesSlowPatterns)
+        if limits.refusesUnknownKeywords { try reader.refuseUnknown(members.keys) }
+        values += place.value["enum"]?.elements?.count ?? 0
+        guard values <= limits.enumValues else { throw .tooManyValues(limit: limits.enumValues) }
         var found: [Keyword] = []
         if documents.identified[place.resource].isValidating { found += try reader.assertions() }
         try reader.checkNotes()
@@ -116,6 +121,7 @@ struct SchemaCompiler {
             .sorted { left, right in left.name.withUnsafeBytes { left in right.name.withUnsafeBytes { compare(left, $0) < 0 } } }
         for (name, below) in try reader.map("patternProperties") {
             guard let pattern = Pattern(name) else { throw below.error("The name is no regular expression.") }
+            try reader.refuse(slow: pattern, at: below)
             properties.patterns.append((pattern, node(below)))
         }
         properties.additional = try reader.schema("additionalProperties").map { node($0) }

@@ -119,6 +119,7 @@ extension ErrorCode {
     public static let workerError = ErrorCode("worker_error", 50200, fault: .agent, retry: .yes)
     public static let upstreamError = ErrorCode("upstream_error", 50202, fault: .agent, retry: .yes)
     public static let upstreamInvalidResponse = ErrorCode("upstream_invalid_response", 50203, fault: .agent, retry: .yes)
+    public static let toolArgumentsInvalid = ErrorCode("tool_arguments_invalid", 50204, fault: .agent, retry: .yes)
     public static let serviceUnavailable = ErrorCode("service_unavailable", 50300, fault: .router, retry: .yes)
     public static let endpointInactive = ErrorCode("endpoint_inactive", 50301, fault: .agent, retry: .yes)
     public static let noWorkerAvailable = ErrorCode("no_worker_available", 50302, fault: .agent, retry: .yes)

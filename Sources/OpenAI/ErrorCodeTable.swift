@@ -14,7 +14,8 @@ extension ErrorCode {
         .idempotencyConflict, .idempotencyInProgress, .versionConflict, .requestTooLarge, .unsupportedMediaType, .rateLimitExceeded,
         .concurrencyExceeded, .quotaExceeded,
         .capacityExceeded, .clientClosedRequest, .internalError, .storageCorrupt, .workerError, .upstreamError,
-        .upstreamInvalidResponse, .serviceUnavailable, .draining, .endpointInactive, .noWorkerAvailable, .gatewayTimeout,
+        .upstreamInvalidResponse, .toolArgumentsInvalid, .serviceUnavailable, .draining, .endpointInactive, .noWorkerAvailable,
+        .gatewayTimeout,
         .upstreamTimeout, .streamError, .streamIdleTimeout, .streamInterrupted,
     ]
 
@@ -75,7 +76,6 @@ extension ErrorCode {
         ErrorCode("exec_rate_limited", 42950, retry: .yes), ErrorCode("workspace_budget_exhausted", 42951, retry: .no),
         ErrorCode("credits_exhausted", 42952, retry: .no),
         ErrorCode("worker_lost", 50201, fault: .agent, retry: .yes),
-        ErrorCode("tool_arguments_invalid", 50204, fault: .agent, retry: .yes),
         ErrorCode("exec_failed", 50250, fault: .agent, retry: .no), ErrorCode("exec_ambiguous", 50251, fault: .agent, retry: .no),
         ErrorCode("credential_unavailable", 50252, fault: .agent, retry: .no),
         ErrorCode("tool_output_invalid", 50253, fault: .agent, retry: .no),

@@ -22,10 +22,3 @@ def test_a_bad_format_is_refused(tenant, engine, value):
     answer = tenant.chat(script={"text": "a"}, response_format=value)
     expect_error(answer, 400, "invalid_value", "missing_required_parameter", "invalid_function_schema", param="response_format")
     assert engine.records(answer.headers["x-request-id"]) == []
-
-
-def test_tools_and_a_schema_go_together(tenant, engine):
-    tools = [{"type": "function", "function": {"name": "f"}}]
-    answer = tenant.chat(script={"text": '{"user_id":1}'}, response_format=SCHEMA, tools=tools)
-    sent = engine.record(answer.headers["x-request-id"])["body"]
-    assert sent["tools"] == tools and sent["response_format"] == SCHEMA

@@ -22,8 +22,7 @@ STRICT = {"type": "object", "properties": {"a": {"type": "string"}}, "required":
 
 
 @pytest.mark.parametrize("tools,choice", [
-    ([WEATHER], ...), ([WEATHER], "none"), ([WEATHER], "auto"), ([WEATHER], "required"),
-    ([WEATHER, tool("other")], {"type": "function", "function": {"name": "other"}}),
+    ([WEATHER], ...), ([WEATHER], "none"), ([WEATHER], "auto"),
     ([WEATHER], {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "get_weather-2"}}]}}),
     ([tool("s", strict=True, parameters=STRICT)], "auto"),
     ([tool(f"tool_{number}") for number in range(128)], ...),

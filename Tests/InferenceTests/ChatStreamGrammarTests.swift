@@ -40,14 +40,15 @@ import Testing
         var grammar = try grammar(#""stream":true,"n":2"#)
         _ = try play([#"{"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]}"#], &grammar)
         #expect(
-            String(decoding: grammar.cut(), as: UTF8.self) == frame(#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}"#))
+            String(decoding: try grammar.cut(), as: UTF8.self) == frame(#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}"#)
+        )
         #expect(grammar.isComplete && grammar.finishReason == "length")
     }
 
     @Test func aCutBeforeTheFirstTokenIsStillAWholeStream() throws {
         var grammar = try grammar()
         #expect(
-            String(decoding: grammar.cut(), as: UTF8.self)
+            String(decoding: try grammar.cut(), as: UTF8.self)
                 == frame(#"{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}"#)
                 + frame(#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}"#))
         #expect(grammar.usage.output == 0)
@@ -60,7 +61,7 @@ import Testing
         _ = try play(chunks + [#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}"#], &grammar)
         // One each for what may be a token, and one for each 4 bytes of what cannot.
         #expect(grammar.usage.output == 1 + 1 + 10 + 1 && grammar.usage.reasoning == 1)
-        _ = grammar.cut()
+        _ = try grammar.cut()
         #expect(grammar.usage.output == 13 && grammar.usage.isEstimated)
     }
 

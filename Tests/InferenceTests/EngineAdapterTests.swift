@@ -16,9 +16,7 @@ import Testing
     }
 
     private func chat(_ members: String, _ adapter: EngineAdapter) throws -> ChatRequest {
-        var request = try chatRequest(chat(with: members))
-        request.adapter = adapter
-        return request
+        try chatRequest(chat(with: members), adapter: adapter)
     }
 
     private func chat(with members: String) -> String { #"{"model":"m","messages":[{"role":"user","content":"hi"}],\#(members)}"# }
@@ -144,8 +142,7 @@ import Testing
             limits: EndpointLimits(), defaults: EndpointDefaults(), createdAt: 0, report: report)
         endpoint.upstream.engine = engine
         return try parser.parse(Array(chat(with: members).utf8)) { root in
-            var request = try ChatRequest(checking: root, defaults: EndpointDefaults())
-            request.adapter = EngineAdapter(endpoint.engine)
+            let request = try ChatRequest(checking: root, defaults: EndpointDefaults(), adapter: EngineAdapter(endpoint.engine))
             var body = try UpstreamBody(of: root, request, for: endpoint)
             body.close(payable: nil)
             return try #require(try JSONSerialization.jsonObject(with: Data(body.bytes)) as? [String: Any])

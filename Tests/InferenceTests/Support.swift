@@ -6,8 +6,8 @@ import Server
 
 let parser = JSONParser()
 
-func chatRequest(_ json: String, defaults: EndpointDefaults = EndpointDefaults()) throws -> ChatRequest {
-    try RequestDocument.read(Array(json.utf8), parser) { try ChatRequest(checking: $0, defaults: defaults) }
+func chatRequest(_ json: String, defaults: EndpointDefaults = EndpointDefaults(), adapter: EngineAdapter = .unknown) throws -> ChatRequest {
+    try RequestDocument.read(Array(json.utf8), parser) { try ChatRequest(checking: $0, defaults: defaults, adapter: adapter) }
 }
 
 /// The error that a request is refused with.

@@ -7,7 +7,9 @@ import Testing
 
 @Suite struct UpstreamBodyTests {
     /// What the upstream gets for a body, and the clamps.
-    static func upstreamBody(_ json: String, payable: Int? = nil, _ change: (inout EndpointRecord) -> Void = { _ in }) throws -> (
+    static func upstreamBody(
+        _ json: String, payable: Int? = nil, adapter: EngineAdapter = .unknown, _ change: (inout EndpointRecord) -> Void = { _ in }
+    ) throws -> (
         members: [String: Any], text: String, clamps: [String]
     ) {
         let tier = ServiceTier(
@@ -19,7 +21,7 @@ import Testing
             limits: EndpointLimits(), defaults: EndpointDefaults(), createdAt: 1)
         change(&endpoint)
         var body = try RequestDocument.read(Array(json.utf8), parser) { root in
-            try UpstreamBody(of: root, try ChatRequest(checking: root, defaults: endpoint.defaults), for: endpoint)
+            try UpstreamBody(of: root, try ChatRequest(checking: root, defaults: endpoint.defaults, adapter: adapter), for: endpoint)
         }
         body.close(payable: payable)
         let members = try #require(try JSONSerialization.jsonObject(with: Data(body.bytes)) as? [String: Any])
