@@ -11,6 +11,7 @@ package struct ChatAnswer {
     private var reasoningBytes = 0
     private let allowsParallelCalls: Bool
     private let dropsAlternatives: Bool
+    private let answersWithFunctionCall: Bool
     private let rules: AnswerRules?
 
     /// The answer without `x_metadata` and the closing brace, which the caller adds once it has settled.
@@ -21,6 +22,7 @@ package struct ChatAnswer {
         json = JSONWriter(capacity: root.text.count + 512)
         allowsParallelCalls = chat.allowsParallelCalls
         dropsAlternatives = chat.dropsAlternatives
+        answersWithFunctionCall = chat.answersWithFunctionCall
         rules = chat.rules
         usage = TokenUsage(estimatedInput: 0, outputBytes: 0, reasoningBytes: 0)
         var identity = identity
@@ -53,6 +55,7 @@ package struct ChatAnswer {
         guard var reason = choice["finish_reason"]?.string, FinishReason.all.contains(reason) else { throw MalformedAnswer() }
         let said = try rules.map { try DemandedMessage(message, $0, allowsParallelCalls: allowsParallelCalls) }
         if let said { reason = try said.record.finished(reason) }
+        if answersWithFunctionCall, reason == "tool_calls" { reason = "function_call" }
         if index == 0 { finishReason = reason }
         json.raw(#"{"index":"#)
         json.integer(index)
@@ -68,12 +71,12 @@ package struct ChatAnswer {
         if let calls = said?.guided?.calls, !calls.isEmpty {
             write(calls)
         } else if let calls = message["tool_calls"], calls.kind == .array, calls.elements.first(where: { _ in true }) != nil {
-            json.raw(#","tool_calls":["#)
+            beginCalls()
             for (position, call) in calls.elements.enumerated() where position == 0 || allowsParallelCalls {
                 if position > 0 { json.raw("," as StaticString) }
                 try write(call: call)
             }
-            json.raw("]" as StaticString)
+            endCalls()
         }
         json.raw(#","annotations":"#)
         if let annotations = message["annotations"], annotations.kind == .array {
@@ -102,13 +105,22 @@ package struct ChatAnswer {
     }
 
     private mutating func write(_ calls: [DemandedMessage.Call]) {
-        json.raw(#","tool_calls":["#)
-        for (position, call) in calls.enumerated() {
+        beginCalls()
+        for (position, call) in calls.enumerated() where position == 0 || allowsParallelCalls {
             if position > 0 { json.raw("," as StaticString) }
             var name = call.name
             name.withUTF8 { name in call.arguments.withUnsafeBytes { write(id: nil, UnsafeRawBufferPointer(name), $0) } }
         }
-        json.raw("]" as StaticString)
+        endCalls()
+    }
+
+    /// A call of old stands alone, without an id.
+    private mutating func beginCalls() {
+        json.raw(answersWithFunctionCall ? #","function_call":"# as StaticString : #","tool_calls":["#)
+    }
+
+    private mutating func endCalls() {
+        if !answersWithFunctionCall { json.raw("]" as StaticString) }
     }
 
     private mutating func write(call: JSONElement) throws {
@@ -120,12 +132,16 @@ package struct ChatAnswer {
 
     private mutating func write(id: String?, _ name: UnsafeRawBufferPointer, _ arguments: UnsafeRawBufferPointer) {
         outputBytes += name.count + arguments.count
-        json.raw(#"{"id":"#)
-        json.string(id.flatMap { $0.isEmpty ? nil : $0 } ?? ID<ToolCall>.random().description)
-        json.raw(#","type":"function","function":{"name":"#)
+        json.raw("{" as StaticString)
+        if !answersWithFunctionCall {
+            json.raw(#""id":"#)
+            json.string(id.flatMap { $0.isEmpty ? nil : $0 } ?? ID<ToolCall>.random().description)
+            json.raw(#","type":"function","function":{"#)
+        }
+        json.raw(#""name":"#)
         json.string(name)
         json.raw(#","arguments":"#)
         json.string(arguments)
-        json.raw("}}" as StaticString)
+        json.raw(answersWithFunctionCall ? "}" as StaticString : "}}")
     }
 }

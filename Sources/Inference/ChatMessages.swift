@@ -6,20 +6,25 @@ struct ChatMessages {
     /// UTF-8 bytes of all text the model will read.
     private(set) var textBytes = 0
     private(set) var hasSystemMessage = false
+    private(set) var hasDevelopers = false
+    /// Calls and answers of the form that was there before tools.
+    private(set) var hasLegacyFunctions = false
+    private(set) var parts = ContentParts()
 
     private static let roles: [String] = ["system", "developer", "user", "assistant", "tool", "function"]
     private static let userParts = ["text", "image_url", "input_audio", "file"]
     private static let countLimit = 2_048
     private static let textLimit = 10 << 20
-    private static let imageLimit = 20
     private static let callLimit = 128
 
-    private var images = 0
+    private let isTranslated: Bool
     /// Calls of the last assistant message that no tool message has answered yet.
     private var openCalls: [String] = []
     private var answeredCalls: Set<String> = []
 
-    init(checking value: JSONElement?) throws {
+    /// - Parameter isTranslated: it has been through `ChatTranslation`.
+    init(checking value: JSONElement?, isTranslated: Bool = false) throws {
+        self.isTranslated = isTranslated
         guard let value, !value.isNull else { throw APIError.missing("messages") }
         guard value.kind == .array else { throw Self.invalid("messages", "'messages' must be an array.") }
         var index = 0
@@ -51,10 +56,12 @@ struct ChatMessages {
         case "assistant": try checkAssistant(message, content, path)
         case "tool": try checkTool(message, content, path)
         case "function":
+            hasLegacyFunctions = true
             guard message["name"]?.string != nil else { throw Self.invalid("\(path).name", "'\(path).name' must be a string.") }
             if let content, !content.isNull { try checkText(content, "\(path).content", parts: ["text"]) }
         default:
             if name != "user" { hasSystemMessage = true }
+            if name == "developer" { hasDevelopers = true }
             try checkCallsAnswered(path)
             guard let content, !content.isNull else { throw Self.invalid("\(path).content", "'\(path).content' is missing.") }
             try checkText(content, "\(path).content", parts: name == "user" ? Self.userParts : ["text"])
@@ -98,27 +105,9 @@ struct ChatMessages {
         case "refusal":
             guard let text = part["refusal"]?.utf8 else { throw Self.invalid("\(path).refusal", "'\(path).refusal' must be a string.") }
             textBytes += text.count
-        case "image_url": try checkImage(part, path)
-        case "input_audio":
-            guard part["input_audio"]?["data"]?.string != nil else {
-                throw Self.invalid("\(path).input_audio", "'\(path).input_audio' must have 'data' and 'format'.")
-            }
-        default:
-            throw APIError(.unsupportedContent, "File parts are not supported by this model.", param: "\(path).type")
-        }
-    }
-
-    private mutating func checkImage(_ part: JSONElement, _ path: String) throws {
-        guard let url = part["image_url"]?["url"]?.utf8 else {
-            throw Self.invalid("\(path).image_url", "'\(path).image_url.url' must be a string.")
-        }
-        images += 1
-        guard images <= Self.imageLimit else {
-            throw Self.invalid("\(path).image_url", "A request has at most \(Self.imageLimit) images.")
-        }
-        // Images travel inside the request; the model server is never sent to fetch an address that a client chose.
-        guard url.starts(with: "data:image/".utf8) else {
-            throw APIError(.unsupportedContent, "Images must be given as data URLs.", param: "\(path).image_url.url")
+        case "image_url": try parts.readImage(part, path, isTranslated: isTranslated)
+        case "input_audio": try parts.readAudio(part, path)
+        default: try parts.readFile(part, path)
         }
     }
 
@@ -127,7 +116,7 @@ struct ChatMessages {
     private mutating func checkAssistant(_ message: JSONElement, _ content: JSONElement?, _ path: Place) throws {
         try checkCallsAnswered(path)
         let calls = message["tool_calls"].flatMap { $0.isNull ? nil : $0 }
-        let hasFunctionCall = message["function_call"].map { !$0.isNull } ?? false
+        let hasFunctionCall = try checkFunctionCall(message["function_call"], path)
         if let content, !content.isNull {
             try checkText(content, "\(path).content", parts: ["text", "refusal"])
         } else if calls == nil, !hasFunctionCall, message["refusal"]?.string == nil {
@@ -155,6 +144,16 @@ struct ChatMessages {
             openCalls.append(id)
             index += 1
         }
+    }
+
+    private mutating func checkFunctionCall(_ call: JSONElement?, _ path: Place) throws -> Bool {
+        guard let call, !call.isNull else { return false }
+        guard let name = call["name"]?.utf8, let arguments = call["arguments"]?.utf8 else {
+            throw Self.invalid("\(path).function_call", "'\(path).function_call' must have the strings 'name' and 'arguments'.")
+        }
+        hasLegacyFunctions = true
+        textBytes += name.count + arguments.count
+        return true
     }
 
     private mutating func checkTool(_ message: JSONElement, _ content: JSONElement?, _ path: Place) throws {

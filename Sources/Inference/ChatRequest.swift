@@ -28,6 +28,13 @@ package struct ChatRequest {
     package private(set) var alternatives: Int?
     /// The highest token id in `logit_bias`.
     private(set) var highestBiasedToken: Int?
+    /// `functions`, or messages of their time: `ChatTranslation` makes tools of them.
+    private(set) var hasLegacyFunctions = false
+    private(set) var hasDevelopers = false
+    /// Calls are answered as `function_call`.
+    package var answersWithFunctionCall = false
+    /// What the messages hold beside text.
+    package private(set) var parts = ContentParts()
     /// Who answers.
     package let adapter: EngineAdapter
     /// What the answer must be beyond its form; nil for most.
@@ -37,10 +44,14 @@ package struct ChatRequest {
     package var promptEstimate: Int { (promptBytes + 3) / 4 }
 
     /// Checks every member listed in 02 §2. The first failure wins, in the order of the body.
-    package init(checking root: JSONElement, defaults: EndpointDefaults, adapter: EngineAdapter = .unknown) throws {
+    /// - Parameter isTranslated: it has been through `ChatTranslation`.
+    package init(
+        checking root: JSONElement, defaults: EndpointDefaults, adapter: EngineAdapter = .unknown, isTranslated: Bool = false
+    ) throws {
         self.adapter = adapter
-        let messages = try ChatMessages(checking: root["messages"])
+        let messages = try ChatMessages(checking: root["messages"], isTranslated: isTranslated)
         hasSystemMessage = messages.hasSystemMessage
+        (hasLegacyFunctions, hasDevelopers, parts) = (messages.hasLegacyFunctions, messages.hasDevelopers, messages.parts)
         promptBytes = messages.textBytes
         if let tier = defaults.serviceTier.flatMap(RoutingProfile.init(named:)) { profile = tier }
         var completionTokens: Int?
@@ -91,7 +102,8 @@ package struct ChatRequest {
                     throw APIError(.unsupportedModality, "'modalities' must be [\"text\"].", param: "modalities")
                 }
             case "audio": throw APIError(.unsupportedModality, "Audio answers are not supported.", param: "audio")
-            case "functions", "function_call", "web_search_options", "x_conversation", "x_memory", "x_tools", "x_approvals":
+            case "functions", "function_call": try readLegacy(member, root)
+            case "web_search_options", "x_conversation", "x_memory", "x_tools", "x_approvals":
                 // `false` switches a feature off, and so asks for nothing that is missing.
                 if value.bool == false { continue }
                 throw APIError(.unsupportedParameter, "'\(member.name)' is not supported by this endpoint.", param: member.name.description)
@@ -107,6 +119,32 @@ package struct ChatRequest {
         }
         if logprobs { alternatives = topLogprobs ?? 0 }
         if let streamOptions { try read(streamOptions: streamOptions) }
+    }
+
+    /// Of their shape; what is in them is checked as tools.
+    private mutating func readLegacy(_ member: JSONElement.Member, _ root: JSONElement) throws {
+        let name = member.name.description
+        hasLegacyFunctions = true
+        for other in [root["tools"], root["tool_choice"]] where other?.isNull == false {
+            throw APIError(.unsupportedCombination, "'\(name)' and tools exclude each other.", param: name)
+        }
+        if name == "functions" {
+            try Fields.array(member.value, name)
+            guard member.value.elements.first(where: { _ in true }) != nil else {
+                throw APIError.invalid(name, "'functions' must not be empty.")
+            }
+            for (index, function) in member.value.elements.enumerated() where function.kind != .object {
+                throw APIError.invalid("functions[\(index)]", "'functions[\(index)]' must be an object.")
+            }
+            answersWithFunctionCall = true
+            return
+        }
+        guard let functions = root["functions"], !functions.isNull else {
+            throw APIError.invalid(name, "'function_call' needs 'functions'.")
+        }
+        guard ["none", "auto"].contains(member.value.string) || member.value["name"]?.string != nil else {
+            throw APIError.invalid(name, "'function_call' must be 'none', 'auto' or an object with a 'name'.")
+        }
     }
 
     private mutating func read(streamOptions: JSONElement) throws {

@@ -1,5 +1,6 @@
 import Billing
 import Catalog
+import HTTPClient
 import JSON
 import Jobs
 import OpenAI
@@ -13,11 +14,14 @@ public struct ChatRoutes: Sendable {
     private let committer: Committer
     private let credit: Credit
     private let upstream: @Sendable (EndpointRecord) -> any Upstream
+    private let images: GuardedHTTPClient
 
-    /// - Parameter upstream: what answers for an endpoint.
+    /// - Parameters:
+    ///   - images: fetches images of requests that stand as URLs.
+    ///   - upstream: what answers for an endpoint.
     public init(
         catalog: any CatalogSource, limiter: any Limiter, monthly: MonthlyTokens, committer: Committer, credit: Credit,
-        upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
+        images: GuardedHTTPClient, upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
     ) {
         self.catalog = catalog
         self.limiter = limiter
@@ -25,6 +29,7 @@ public struct ChatRoutes: Sendable {
         self.committer = committer
         self.credit = credit
         self.upstream = upstream
+        self.images = images
     }
 
     public var all: [Route] {
@@ -39,19 +44,12 @@ public struct ChatRoutes: Sendable {
     private func create(_ request: Request, _ context: Context) throws -> Response {
         let createdAt = Settlement.nowMicroseconds()
         let principal = try context.principal
-        let (endpoint, chat, body) = try RequestDocument.read(request.body, context.services.parser) {
-            root -> (EndpointRecord, ChatRequest, UpstreamBody) in
-            let endpoint = try RequestedEndpoint.find(root, request, principal, in: catalog)
-            context.log.endpointSlug = endpoint.slug
-            context.log.modelName = endpoint.modelName
-            try RequestedEndpoint.check(endpoint, serves: .generate)
-            let chat = try ChatRequest(checking: root, defaults: endpoint.defaults, adapter: EngineAdapter(endpoint.engine))
-            return (endpoint, chat, try UpstreamBody(of: root, chat, for: endpoint))
-        }
+        let prepared = try prepare(request, principal, context)
+        let chat = prepared.chat
         try SLOHints.check(request)
         if let replayed = try context.replay(of: request) { return replayed }
         let run = try start(
-            chat, body, at: endpoint, vendorEvents: chat.wantsVendorEvents || request.header("HTTP_X_XEROTIER_EVENTS") == "on",
+            prepared, vendorEvents: chat.wantsVendorEvents || request.header("HTTP_X_XEROTIER_EVENTS") == "on",
             createdAt: createdAt, context)
         guard chat.isStream else { return try run.answer() }
         return Response(headers: Self.streamHeaders, body: .stream { try run.stream(to: $0) })
@@ -59,10 +57,11 @@ public struct ChatRoutes: Sendable {
 
     /// Holds what it may cost and takes its place among the limits; then it can run.
     func start(
-        _ chat: ChatRequest, _ body: UpstreamBody, at endpoint: EndpointRecord, vendorEvents: Bool, createdAt: Int64, _ context: Context
+        _ prepared: PreparedChat, vendorEvents: Bool, createdAt: Int64, _ context: Context
     ) throws -> ChatRun {
         let principal = try context.principal
-        var body = body
+        let (endpoint, chat) = (prepared.endpoint, prepared.chat)
+        var body = prepared.body
         // What cannot be booked is not begun.
         guard committer.isAccepting else { throw APIError.unavailable() }
         try monthly.check(endpoint)
@@ -86,8 +85,14 @@ public struct ChatRoutes: Sendable {
                 endpoint: endpoint, principal: principal, requestID: context.requestID, profile: chat.profile, isStream: chat.isStream,
                 limits: limits, limiter: limiter, committer: committer, credit: held?.taken, start: context.start,
                 createdAtMicroseconds: createdAt),
-            credit: held, upstream: upstream(endpoint),
+            credit: held, upstream: upstream(prepared, principal),
             vendorEvents: vendorEvents, context: context)
+    }
+
+    private func upstream(_ prepared: PreparedChat, _ principal: Principal) -> any Upstream {
+        let upstream = upstream(prepared.endpoint)
+        guard !prepared.images.isEmpty else { return upstream }
+        return FetchedImages(prepared.images, with: images, for: principal.projectID.description, to: upstream)
     }
 
     /// The request's id under another prefix: as unique, and without asking the kernel for random bits.

@@ -322,6 +322,7 @@ package struct ChatStreamGrammar {
         _ number: Int, _ index: Int, name: UnsafeRawBufferPointer?, id: String?, arguments: UnsafeRawBufferPointer?,
         _ json: inout JSONWriter
     ) {
+        if chat.answersWithFunctionCall { return oldCall(index, name: name, arguments: arguments, &json) }
         chunk(index, logprobs: nil, &json) { writer in
             writer.raw(#"{"tool_calls":[{"index":"#)
             writer.integer(number)
@@ -339,8 +340,24 @@ package struct ChatStreamGrammar {
         }
     }
 
+    /// As calls were before tools: one, without an id.
+    private func oldCall(_ index: Int, name: UnsafeRawBufferPointer?, arguments: UnsafeRawBufferPointer?, _ json: inout JSONWriter) {
+        chunk(index, logprobs: nil, &json) { writer in
+            writer.raw(#"{"function_call":{"#)
+            if let name {
+                writer.raw(#""name":"#)
+                writer.string(name)
+                writer.raw("," as StaticString)
+            }
+            writer.raw(#""arguments":"#)
+            if let arguments { writer.string(arguments) } else { writer.raw(#""""#) }
+            writer.raw("}}" as StaticString)
+        }
+    }
+
     private mutating func finish(_ index: Int, _ reason: String, _ json: inout JSONWriter) throws {
-        let reason = try choices[index].record?.finished(reason) ?? reason
+        var reason = try choices[index].record?.finished(reason) ?? reason
+        if chat.answersWithFunctionCall, reason == "tool_calls" { reason = "function_call" }
         endReasoning(index, &json)
         let annotations = choices[index].annotations
         if !annotations.isEmpty {

@@ -18,11 +18,12 @@ extension ChatRoutes {
         context.log.modelName = endpoint.modelName
         try RequestedEndpoint.check(endpoint, serves: .generate)
         let (chat, body) = try RequestDocument.read(Array(Self.body.utf8), context.services.parser) { root in
-            let chat = try ChatRequest(checking: root, defaults: endpoint.defaults)
+            let chat = try ChatRequest(checking: root, defaults: endpoint.defaults, adapter: EngineAdapter(endpoint.engine))
             return (chat, try UpstreamBody(of: root, chat, for: endpoint))
         }
         if let replayed = try context.replay(of: request) { return replayed }
-        return try start(chat, body, at: endpoint, vendorEvents: true, createdAt: createdAt, context).answer { Self.answer($0, endpoint) }
+        return try start(PreparedChat(endpoint: endpoint, chat: chat, body: body), vendorEvents: true, createdAt: createdAt, context).answer
+        { Self.answer($0, endpoint) }
     }
 
     private static func answer(_ response: Response, _ endpoint: EndpointRecord) -> Response {

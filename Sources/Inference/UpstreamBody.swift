@@ -27,6 +27,7 @@ package struct UpstreamBody {
 
     package init(of root: JSONElement, _ chat: ChatRequest, for endpoint: EndpointRecord) throws {
         try Self.checkTokens(chat, endpoint)
+        try Self.checkParts(chat, endpoint)
         let most = try Self.tokenLimit(chat, endpoint)
         limit = (chat.maxTokens ?? most).map { ($0, min($0, most ?? $0)) }
         limitName = chat.maxTokens == nil ? "max_tokens" : "\(chat.maxTokensName)"
@@ -102,6 +103,17 @@ package struct UpstreamBody {
     private static func checkTokens(_ chat: ChatRequest, _ endpoint: EndpointRecord) throws {
         guard let highest = chat.highestBiasedToken, let vocabulary = endpoint.report.vocabulary, highest >= vocabulary else { return }
         throw APIError.invalid("logit_bias", "The model has no token \(highest): its tokens are 0 to \(vocabulary - 1).")
+    }
+
+    private static func checkParts(_ chat: ChatRequest, _ endpoint: EndpointRecord) throws {
+        let report = endpoint.report
+        let kinds = [
+            (chat.parts.image, report.readsImages, "images"), (chat.parts.audio, report.readsAudio, "audio"),
+            (chat.parts.file, chat.adapter.readsFiles, "files"),
+        ]
+        for case (let place?, false?, let name) in kinds {
+            throw APIError(.unsupportedContent, "The model does not read \(name).", param: "\(place).type")
+        }
     }
 
     /// The most tokens an answer may have: what the context leaves, and the endpoint's cap (04 §10). nil = not known here.

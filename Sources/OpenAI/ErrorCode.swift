@@ -92,6 +92,7 @@ extension ErrorCode {
     public static let projectNotFound = ErrorCode("project_not_found", 40401, retry: .no)
     public static let endpointNotFound = ErrorCode("endpoint_not_found", 40402, retry: .no)
     public static let modelNotFound = ErrorCode("model_not_found", 40404, retry: .no)
+    public static let fileNotFound = ErrorCode("file_not_found", 40408, retry: .no)
     public static let keyNotFound = ErrorCode("key_not_found", 40421, retry: .no)
 
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)

@@ -39,7 +39,8 @@ struct Routes {
             + ModelRoutes(catalog: catalog).all
             + CORSRoutes(database: tenants, invalidations: invalidations).all
             + ChatRoutes(
-                catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit
+                catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit,
+                images: GuardedHTTPClient(outbound)
             ) { upstreams.upstream(of: $0) }.all
             + UnservedSurfaces(catalog: catalog).all
             + BillingRoutes(database: tenants).all

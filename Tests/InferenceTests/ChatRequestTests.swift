@@ -15,7 +15,6 @@ import Testing
         (#""seed":1e30"#, "invalid_value", "seed"), (#""service_tier":"gold""#, "invalid_value", "service_tier"),
         (#""metadata":{"a":1}"#, "invalid_metadata", "metadata"), (#""modalities":["audio"]"#, "unsupported_modality", "modalities"),
         (#""x_tools":["x_calculator"]"#, "unsupported_parameter", "x_tools"),
-        (#""functions":[{"name":"f"}]"#, "unsupported_parameter", "functions"),
         (#""reasoning_effort":"extreme""#, "invalid_value", "reasoning_effort"),
         (#""tool_choice":"required""#, "invalid_value", "tool_choice"),
         (#""tools":[{"type":"function","function":{"name":"a b"}}]"#, "invalid_tool_name", "tools[0].function.name"),
@@ -45,7 +44,7 @@ import Testing
         (#"{"role":"user","content":[]}"#, "invalid_messages", "messages[0].content"),
         (#"{"role":"user","content":[{"type":"hologram"}]}"#, "unsupported_content", "messages[0].content[0].type"),
         (
-            #"{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://example.org/a.png"}}]}"#, "unsupported_content",
+            #"{"role":"user","content":[{"type":"image_url","image_url":{"url":"ftp://example.org/a.png"}}]}"#, "unsupported_content",
             "messages[0].content[0].image_url.url"
         ),
         (#"{"role":"tool","content":"x","tool_call_id":"c"}"#, "invalid_tool_sequence", "messages[0].tool_call_id"),

@@ -1,0 +1,56 @@
+import Catalog
+import JSON
+import OpenAI
+import Server
+
+/// A chat that is read, checked and fits its endpoint.
+struct PreparedChat {
+    let endpoint: EndpointRecord
+    let chat: ChatRequest
+    let body: UpstreamBody
+    /// To be fetched when it is sent.
+    var images: [RemoteImage] = []
+}
+
+extension ChatRoutes {
+    private enum Reading {
+        case ready(PreparedChat)
+        case toTranslate(EndpointRecord, ChatTranslation, [UInt8], ChatRequest)
+    }
+
+    /// Few requests need to be rewritten; they are read again as what they become.
+    func prepare(_ request: Request, _ principal: Principal, _ context: Context) throws -> PreparedChat {
+        let reading = try RequestDocument.read(request.body, context.services.parser) { root -> Reading in
+            let endpoint = try RequestedEndpoint.find(root, request, principal, in: catalog)
+            context.log.endpointSlug = endpoint.slug
+            context.log.modelName = endpoint.modelName
+            try RequestedEndpoint.check(endpoint, serves: .generate)
+            let chat = try read(root, endpoint, isTranslated: false)
+            guard let translation = ChatTranslation(for: chat, requestID: context.requestID) else {
+                return .ready(PreparedChat(endpoint: endpoint, chat: chat, body: try UpstreamBody(of: root, chat, for: endpoint)))
+            }
+            return .toTranslate(endpoint, translation, translation.rewritten(root), chat)
+        }
+        // Not inside of the first: only a few large texts are parsed at a time, and each would wait for another.
+        switch reading {
+        case .ready(let prepared): return prepared
+        case .toTranslate(let endpoint, let translation, let text, let original):
+            do {
+                return try RequestDocument.read(text, context.services.parser) { root in
+                    var chat = try read(root, endpoint, isTranslated: true)
+                    chat.answersWithFunctionCall = original.answersWithFunctionCall
+                    return PreparedChat(
+                        endpoint: endpoint, chat: chat, body: try UpstreamBody(of: root, chat, for: endpoint),
+                        images: original.parts.remoteImages)
+                }
+            } catch {
+                throw translation.inOldWords(error)
+            }
+        }
+    }
+
+    private func read(_ root: JSONElement, _ endpoint: EndpointRecord, isTranslated: Bool) throws -> ChatRequest {
+        try ChatRequest(
+            checking: root, defaults: endpoint.defaults, adapter: EngineAdapter(endpoint.engine), isTranslated: isTranslated)
+    }
+}
