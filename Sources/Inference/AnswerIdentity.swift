@@ -68,20 +68,37 @@ extension JSONWriter {
         raw("}" as StaticString)
     }
 
+    /// Only what OpenAI has: llama.cpp adds the tokens' ids.
     private mutating func tokens(_ list: JSONElement, _ drops: Bool) {
-        guard drops, list.kind == .array else { return line(list) }
+        guard list.kind == .array else { return raw("null" as StaticString) }
         raw("[" as StaticString)
         for (position, token) in list.elements.enumerated() {
-            raw(position == 0 ? "{" as StaticString : ",{" as StaticString)
-            for member in token.members where !(member.name == "top_logprobs") {
-                string(member.name.utf8)
-                raw(":" as StaticString)
-                line(member.value)
-                raw("," as StaticString)
+            if position > 0 { raw("," as StaticString) }
+            beginToken(token)
+            raw(#","top_logprobs":["#)
+            if !drops, let others = token["top_logprobs"] {
+                for (position, other) in others.elements.enumerated() {
+                    if position > 0 { raw("," as StaticString) }
+                    beginToken(other)
+                    raw("}" as StaticString)
+                }
             }
-            raw(#""top_logprobs":[]}"#)
+            raw("]}" as StaticString)
         }
         raw("]" as StaticString)
+    }
+
+    private mutating func beginToken(_ token: JSONElement) {
+        raw(#"{"token":"#)
+        value(token["token"])
+        raw(#","logprob":"#)
+        value(token["logprob"])
+        raw(#","bytes":"#)
+        value(token["bytes"])
+    }
+
+    private mutating func value(_ element: JSONElement?) {
+        if let element { line(element) } else { raw("null" as StaticString) }
     }
 }
 

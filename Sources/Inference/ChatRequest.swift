@@ -181,6 +181,9 @@ package struct ChatRequest {
         guard let content = prediction["content"], content.kind == .string || content.kind == .array else {
             throw APIError.invalid("prediction.content", "'prediction.content' must be a string or an array of text parts.")
         }
+        for (index, part) in content.elements.enumerated() where part["type"]?.string != "text" || part["text"]?.utf8 == nil {
+            throw APIError.invalid("prediction.content[\(index)]", "'prediction.content[\(index)]' must be a part of type 'text'.")
+        }
     }
 
     /// - Returns: the highest token id.

@@ -32,7 +32,8 @@ struct ChatRun {
         upstream.send(
             UpstreamRequest(
                 path: "chat/completions", body: upstreamBody, isStream: chat.isStream, requestID: context.requestID,
-                deadline: context.start + requestTimeout * timeScale, queueWait: settlement.endpoint.tier.queueWait * timeScale,
+                deadline: context.start + requestTimeout * timeScale,
+                queueWait: settlement.profile.wait(tier: settlement.endpoint.tier.queueWait) * timeScale,
                 clientDescriptor: watchedClient))
     }
 

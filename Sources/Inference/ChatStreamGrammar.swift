@@ -31,6 +31,8 @@ package struct ChatStreamGrammar {
         /// Tool calls whose first piece has been sent.
         var openedCalls: Set<Int> = []
         var hasReasoning = false
+        /// As far as deltas show them.
+        var reasoningTokens = 0
         /// Where the request demands something of the answer.
         var record: AnswerRecord?
     }
@@ -71,8 +73,10 @@ package struct ChatStreamGrammar {
     /// Engines send a delta for each token, or for a few when they are in a hurry; hardly any token has more bytes than this.
     private static let largestToken = 16
 
-    private mutating func pass(_ bytes: Int, isReasoning: Bool = false) {
-        guard bytes > 0 else { return }
+    /// - Returns: the tokens.
+    @discardableResult
+    private mutating func pass(_ bytes: Int, isReasoning: Bool = false) -> Int {
+        guard bytes > 0 else { return 0 }
         let tokens = bytes <= Self.largestToken ? 1 : (bytes + 3) / 4
         passedTokens += tokens
         if isReasoning {
@@ -81,6 +85,7 @@ package struct ChatStreamGrammar {
         } else {
             outputBytes += bytes
         }
+        return tokens
     }
 
     /// Ends every choice that has not ended, for its length: the frames that say so.
@@ -229,7 +234,7 @@ package struct ChatStreamGrammar {
                 if member.name == "reasoning", delta["reasoning_content"]?.kind == .string { continue }
                 guard let text = value.utf8 else { throw MalformedAnswer() }
                 if text.isEmpty { continue }
-                pass(text.count, isReasoning: true)
+                choices[index].reasoningTokens += pass(text.count, isReasoning: true)
                 reasoning(value, index, &json)
             case "tool_calls":
                 guard value.kind == .array else { throw MalformedAnswer() }
@@ -293,11 +298,13 @@ package struct ChatStreamGrammar {
     private mutating func endReasoning(_ index: Int, _ json: inout JSONWriter) {
         guard vendorEvents, choices[index].hasReasoning else { return }
         choices[index].hasReasoning = false
+        let tokens = choices[index].reasoningTokens
         json.raw(
             vendorEvent("x_chat.reasoning") { writer in
                 writer.raw(#","index":"#)
                 writer.integer(index)
-                writer.raw(#","delta":"","done":true"#)
+                writer.raw(#","delta":"","done":true,"tokens":"#)
+                writer.integer(tokens)
             })
     }
 

@@ -20,6 +20,9 @@ public struct RoutingProfile: Sendable, Equatable {
         }
     }
 
+    /// How long a request waits for a place at a busy upstream: `flex` gives time for its price, the others have their tier's.
+    func wait(tier wait: Duration) -> Duration { name == "flex" ? max(wait, .seconds(60)) : wait }
+
     private init(name: String, multiplierBasisPoints: Int) {
         self.name = name
         self.multiplierBasisPoints = multiplierBasisPoints

@@ -33,6 +33,12 @@ def test_a_wait_over_the_tiers_limit_is_no_capacity(make_tenant, engine, usage):
     assert engine.records(refused.headers["x-request-id"]) == []
 
 
+def test_flex_waits_longer_than_its_tier_says(make_tenant, engine):
+    narrow = make_tenant(tier=tier(queue_wait_s=1), max_concurrent=2)
+    answers = together(4, lambda number: narrow.chat(script={"text": "a", "first_delay_ms": 3000}, service_tier="flex"))
+    assert {answer.status_code for answer in answers} == {200}
+
+
 def test_a_client_that_leaves_the_queue_frees_its_place(make_tenant, stack, engine):
     narrow = make_tenant(tier=tier(queue_wait_s=20), max_concurrent=2)
     calls = [RawCall(stack.http_address) for _ in range(12)]

@@ -1,8 +1,10 @@
 """Vendor events on opt-in, and none without (spec 02 §4)."""
 
+import json
+
 import pytest
 
-from harness.vendor_events import check_event, check_metadata
+from harness.vendor_events import EVENTS, check_event, check_metadata
 
 OPT_INS = {"header": {"headers": {"X-Xerotier-Events": "on"}}, "option": {"stream_options": {"x_events": True}}}
 
@@ -68,3 +70,42 @@ def test_the_option_does_not_reach_the_engine(tenant, engine):
 def test_a_broken_stream_has_no_metadata_after_its_error(tenant, engine):
     stream = tenant.stream(script={"text": "a b", "finish_reason": None}, stream_options={"x_events": True})
     assert stream.frames[-1].kind == "error"
+
+
+def test_reasoning_ends_with_the_count_of_its_tokens(tenant, engine):
+    stream = tenant.stream(script={"reasoning": ["Let me ", "think."], "text": "Yes."}, stream_options={"x_events": True})
+    [end] = [event.value for event in stream.vendor_events if event.name == "x_chat.reasoning" and event.value.get("done")]
+    assert (end["delta"], end["tokens"]) == ("", 2)
+
+
+def test_each_choice_thinks_for_itself(tenant, engine):
+    stream = tenant.stream(script={"reasoning": ["Hm", "m."], "text": "Yes."}, n=2, stream_options={"x_events": True})
+    stream.check(choices=2, opted_in=True)
+    said = [event.value for event in stream.vendor_events if event.name == "x_chat.reasoning"]
+    for index in (0, 1):
+        assert "".join(event["delta"] for event in said if event["index"] == index) == "Hmm."
+        assert [event.get("done", False) for event in said if event["index"] == index] == [False, False, True]
+    for event in said:
+        check_event("x_chat.reasoning", event)
+
+
+@pytest.mark.parametrize("said", [
+    {"text": "a b"}, {"reasoning": ["Hm."], "text": "a"}, {"reasoning": ["Hm."], "tool_calls": [{"name": "f", "arguments": "{}"}]}, {"refusal": "no"},
+    {"text": "a", "usage": "none"}, {"text": "a b c", "quirk": "vllm"}, {"text": "a b c", "quirk": "llama.cpp"},
+], ids=str)
+@pytest.mark.parametrize("values", [{}, {"n": 2}, {"max_tokens": 1}], ids=str)
+def test_whatever_is_said_its_events_obey_their_schemas(tenant, engine, said, values):
+    stream = tenant.stream(script=said, stream_options={"x_events": True, "include_usage": True}, **values)
+    stream.check(choices=values.get("n", 1), include_usage=True, opted_in=True)
+    for number, event in enumerate(stream.vendor_events):
+        check_event(event.name, event.value)
+        assert event.value["seq"] == number
+    assert stream.vendor_events[-1].name == "x_chat.metadata"
+
+
+def test_the_schemas_of_these_tests_are_those_of_the_specification(shared):
+    text = (shared / "spec" / "02-inference-api.md").read_text().split("### 4. Vendor events")[1].split("```json")[1].split("```")[0]
+    specified = json.loads(text)
+    for name, schema in EVENTS.items():
+        assert schema["required"] == specified[name]["required"]
+        assert set(schema["properties"]) == set(specified[name]["properties"])
