@@ -58,7 +58,8 @@ let package = Package(
         .target(name: "Accounts", dependencies: ["Addresses", "Server", "Tenancy", "Crypto"]),
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Accounts", "Billing"]),
-        .target(name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema"]),
+        .target(
+            name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema"], exclude: ["FIELDS.md"]),
 
         // Layer 4: executables.
         .executableTarget(

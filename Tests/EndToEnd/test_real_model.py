@@ -233,7 +233,8 @@ def test_a_limit_of_tokens_is_kept(real, name):
 
 @pytest.mark.parametrize("values", [
     {"reasoning_effort": "high"}, {"reasoning_effort": "none"}, {"prediction": {"type": "content", "content": "The sea is"}}, {"user": "u"}, {"safety_identifier": "s"},
-    {"prompt_cache_key": "k"}, {"service_tier": "flex"}, {"metadata": {"a": "b"}}, {"store": False}, {"verbosity": "low"}, {"modalities": ["text"]},
+    {"prompt_cache_key": "k"}, {"service_tier": "flex"}, {"metadata": {"a": "b"}}, {"store": False}, {"verbosity": "low"}, {"moderation": {"model": "m"}}, {"prompt_cache_options": {}},
+    {"prompt_cache_retention": "24h"}, {"modalities": ["text"]},
     {"parallel_tool_calls": True, "tools": []},
 ], ids=str)
 def test_what_the_model_does_not_know_changes_nothing(real, plain, values):
