@@ -145,13 +145,15 @@ public struct EndpointRecord: Sendable, Equatable {
     public var createdAt: Int
     /// What its server says of itself.
     public var report: EngineReport
+    /// Whether prompts may stay in the engine's cache for the next request.
+    public var prefixCache: Bool
 
     public init(
         id: ID<Endpoint>, projectID: ID<Project>, slug: String, status: Status, generation: Int64, taskMode: TaskMode, tier: ServiceTier,
         modelID: ID<Model>, modelName: String, modelVersion: String, contextLength: Int?, upstream: UpstreamSettings,
         limits: EndpointLimits,
         defaults: EndpointDefaults, cors: CORSRules = .standard, createdAt: Int, aliases: [String] = [],
-        report: EngineReport = EngineReport()
+        report: EngineReport = EngineReport(), prefixCache: Bool = true
     ) {
         self.id = id
         self.projectID = projectID
@@ -172,6 +174,7 @@ public struct EndpointRecord: Sendable, Equatable {
         self.createdAt = createdAt
         self.aliases = aliases
         self.report = report
+        self.prefixCache = prefixCache
     }
 }
 

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The master key, which wraps data keys and nothing else, and the one before it while a rotation goes on.
+/// The master key, which wraps data keys and salts caches, and the one before it while a rotation goes on.
 public struct MasterKeys: Sendable, CustomReflectable {
     private let current: MasterKey
     private let previous: MasterKey?
@@ -14,6 +14,8 @@ public struct MasterKeys: Sendable, CustomReflectable {
     /// Names the current key in rows; tells nothing about it.
     public var currentID: String { current.id }
     public var customMirror: Mirror { Mirror(self, children: []) }
+    /// What salts of caches are made from. Under another master key the caches are cold.
+    public var cacheSalting: [UInt8] { current.cacheSalting }
 
     public func wrap(_ key: DataKey, project: String) throws -> WrappedDataKey {
         WrappedDataKey(id: key.id, project: project, bytes: try current.wrap(key, project: project), masterKeyID: current.id)
@@ -34,9 +36,10 @@ public struct MasterKeys: Sendable, CustomReflectable {
     }
 }
 
-/// Two keys come out of the master key by HKDF-SHA256: one wraps, the other, cut to 64 bits, is the id.
+/// Three keys come out of the master key by HKDF-SHA256: one wraps, one salts caches, and one, cut to 64 bits, is the id.
 private struct MasterKey: Sendable {
     let id: String
+    let cacheSalting: [UInt8]
     private let wrapping: [UInt8]
 
     init(base64: String) throws {
@@ -44,6 +47,7 @@ private struct MasterKey: Sendable {
             throw SealingError.badMasterKey
         }
         wrapping = try HKDF.sha256(key: Array(data), info: Array("wrapping v1".utf8), length: 32)
+        cacheSalting = try HKDF.sha256(key: Array(data), info: Array("cache salting v1".utf8), length: 32)
         id = try HKDF.sha256(key: Array(data), info: Array("master key id v1".utf8), length: 8).map { byte in
             (byte < 16 ? "0" : "") + String(byte, radix: 16)
         }.joined()

@@ -27,7 +27,7 @@ extension ChatRoutes {
             try RequestedEndpoint.check(endpoint, serves: .generate)
             let chat = try read(root, endpoint, isTranslated: false)
             guard let translation = ChatTranslation(for: chat, requestID: context.requestID) else {
-                return .ready(PreparedChat(endpoint: endpoint, chat: chat, body: try UpstreamBody(of: root, chat, for: endpoint)))
+                return .ready(PreparedChat(endpoint: endpoint, chat: chat, body: try body(of: root, chat, endpoint, request)))
             }
             return .toTranslate(endpoint, translation, translation.rewritten(root), chat)
         }
@@ -40,13 +40,20 @@ extension ChatRoutes {
                     var chat = try read(root, endpoint, isTranslated: true)
                     chat.answersWithFunctionCall = original.answersWithFunctionCall
                     return PreparedChat(
-                        endpoint: endpoint, chat: chat, body: try UpstreamBody(of: root, chat, for: endpoint),
+                        endpoint: endpoint, chat: chat, body: try body(of: root, chat, endpoint, request),
                         images: original.parts.remoteImages)
                 }
             } catch {
                 throw translation.inOldWords(error)
             }
         }
+    }
+
+    private func body(of root: JSONElement, _ chat: ChatRequest, _ endpoint: EndpointRecord, _ request: Request) throws -> UpstreamBody {
+        guard chat.adapter.saltsCache else { return try UpstreamBody(of: root, chat, for: endpoint) }
+        let isCached = endpoint.prefixCache && request.header("HTTP_X_XEROTIER_PREFIX_CACHE") != "off"
+        let salt = isCached ? cacheSalts.salt(of: endpoint.projectID) : CacheSalts.once()
+        return try UpstreamBody(of: root, chat, for: endpoint, cacheSalt: salt)
     }
 
     private func read(_ root: JSONElement, _ endpoint: EndpointRecord, isTranslated: Bool) throws -> ChatRequest {

@@ -15,13 +15,14 @@ public struct ChatRoutes: Sendable {
     private let credit: Credit
     private let upstream: @Sendable (EndpointRecord) -> any Upstream
     private let images: GuardedHTTPClient
+    let cacheSalts: CacheSalts
 
     /// - Parameters:
     ///   - images: fetches images of requests that stand as URLs.
     ///   - upstream: what answers for an endpoint.
     public init(
         catalog: any CatalogSource, limiter: any Limiter, monthly: MonthlyTokens, committer: Committer, credit: Credit,
-        images: GuardedHTTPClient, upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
+        images: GuardedHTTPClient, cacheSalts: CacheSalts, upstream: @escaping @Sendable (EndpointRecord) -> any Upstream
     ) {
         self.catalog = catalog
         self.limiter = limiter
@@ -30,6 +31,7 @@ public struct ChatRoutes: Sendable {
         self.credit = credit
         self.upstream = upstream
         self.images = images
+        self.cacheSalts = cacheSalts
     }
 
     public var all: [Route] {

@@ -14,6 +14,8 @@ public struct EngineAdapter: Sendable, Equatable {
     package var alternatives: Alternatives
     /// It reads content parts of type `file`; nil = nobody knows, so it is asked.
     package var readsFiles: Bool?
+    /// Its prefix cache takes a `cache_salt`; others may refuse a member that they do not know.
+    package var saltsCache: Bool
 
     package enum Counting: Sendable {
         /// Once, for all of them.
@@ -41,12 +43,16 @@ public struct EngineAdapter: Sendable, Equatable {
         }
     }
 
-    init(traits: EngineTraits, knowsDevelopers: Bool, counting: Counting, alternatives: Alternatives, readsFiles: Bool?) {
+    init(
+        traits: EngineTraits, knowsDevelopers: Bool, counting: Counting, alternatives: Alternatives, readsFiles: Bool?,
+        saltsCache: Bool = false
+    ) {
         self.traits = traits
         self.knowsDevelopers = knowsDevelopers
         self.counting = counting
         self.alternatives = alternatives
         self.readsFiles = readsFiles
+        self.saltsCache = saltsCache
     }
 
     /// Whether the usage in this answer, or this chunk, is that of one choice.

@@ -25,7 +25,8 @@ package struct UpstreamBody {
 
     package var bytes: [UInt8] { json.bytes }
 
-    package init(of root: JSONElement, _ chat: ChatRequest, for endpoint: EndpointRecord) throws {
+    /// - Parameter cacheSalt: for engines that take one.
+    package init(of root: JSONElement, _ chat: ChatRequest, for endpoint: EndpointRecord, cacheSalt: String? = nil) throws {
         try Self.checkTokens(chat, endpoint)
         try Self.checkParts(chat, endpoint)
         let most = try Self.tokenLimit(chat, endpoint)
@@ -76,6 +77,10 @@ package struct UpstreamBody {
         if !chat.hasReasoningEffort, let effort = endpoint.defaults.reasoningEffort {
             begin("reasoning_effort")
             json.string(effort)
+        }
+        if let cacheSalt {
+            begin("cache_salt")
+            json.string(cacheSalt)
         }
         if chat.dropsAlternatives {
             begin("top_logprobs")

@@ -18,6 +18,7 @@ struct Routes {
     let tenants: TenantDatabase
     let invalidations: Invalidations
     let outbound: OutboundGuard
+    let cacheSalts: CacheSalts
     let endpoints: EndpointRoutes
     /// nil = callbacks of card payments are not taken.
     let stripe: StripeProvider?
@@ -40,7 +41,7 @@ struct Routes {
             + CORSRoutes(database: tenants, invalidations: invalidations).all
             + ChatRoutes(
                 catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit,
-                images: GuardedHTTPClient(outbound)
+                images: GuardedHTTPClient(outbound), cacheSalts: cacheSalts
             ) { upstreams.upstream(of: $0) }.all
             + UnservedSurfaces(catalog: catalog).all
             + BillingRoutes(database: tenants).all

@@ -1,8 +1,9 @@
 """Whose server is behind an endpoint: stated or recognized, and what is done about its habits."""
 
-import httpx
 import os
+import re
 
+import httpx
 import pytest
 
 from harness.calls import expect_error, messages, script
@@ -120,3 +121,42 @@ def test_the_default_engine_is_recognized(owner):
     made = owner.post(ENDPOINTS, {"slug": "real", "tier": "demo", "upstream": {"url": url, "model": name}})
     assert made.status_code == 201, made.text
     recognized(owner, "real", "llama_cpp")
+
+
+@pytest.fixture(scope="module")
+def caching(make_tenant, engines):
+    """Two projects on one server that is vLLM."""
+    return [make_tenant(upstream_url=engines[0].url, engine="vllm") for _ in range(2)]
+
+
+def salt(engine, tenant, **values) -> str:
+    answer = tenant.chat(script={"text": "a"}, **values)
+    return engine.record(answer.headers["x-request-id"])["body"]["cache_salt"]
+
+
+def test_a_cache_that_projects_share_is_salted_for_each(caching, engine):
+    mine, theirs = [[salt(engine, tenant) for _ in range(2)] for tenant in caching]
+    assert mine[0] == mine[1] != theirs[0] == theirs[1]
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", each) for each in mine + theirs)
+
+
+def test_a_clients_own_salt_has_no_effect(caching, engine):
+    assert salt(engine, caching[0], cache_salt="guessed") == salt(engine, caching[0])
+
+
+def test_without_the_cache_no_two_salts_are_the_same(caching, engine):
+    assert len({salt(engine, caching[0], headers={"X-Xerotier-Prefix-Cache": value}) for value in ("off", "off", "on")}) == 3
+
+
+def test_an_endpoint_without_the_cache_has_a_salt_for_each_request(owner, engine):
+    slug = owner.active(engine, prefix_cache=False, upstream={"url": engine.url, "model": "scripted-model", "engine": "vllm"})["slug"]
+    salts = set()
+    for _ in range(2):
+        answer = owner.chat(slug, script(text="a"))
+        salts.add(engine.record(answer.headers["x-request-id"])["body"]["cache_salt"])
+    assert len(salts) == 2
+
+
+def test_engines_that_know_no_salt_get_none(tenant, engine):
+    answer = tenant.chat(script={"text": "a"}, cache_salt="mine")
+    assert "cache_salt" not in engine.record(answer.headers["x-request-id"])["body"]
