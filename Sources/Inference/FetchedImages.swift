@@ -11,6 +11,8 @@ final class FetchedImages: Upstream {
     private let client: GuardedHTTPClient
     private let project: String
 
+    /// Of all images of a request together, as of a body that holds them.
+    private static let byteLimit = 20 << 20
     private static let types: Set<String> = ["image/png", "image/jpeg", "image/gif", "image/webp"]
 
     init(_ images: [RemoteImage], with client: GuardedHTTPClient, for project: String, to upstream: any Upstream) {
@@ -24,10 +26,14 @@ final class FetchedImages: Upstream {
         do {
             var request = request
             var body = Data(request.body)
+            var bytesLeft = Self.byteLimit
             for (number, image) in images.enumerated() {
                 let placeholder = Data(RemoteImage.placeholder(number, of: request.requestID).utf8)
                 guard let place = body.range(of: placeholder) else { continue }
-                body.replaceSubrange(place, with: try dataURL(image))
+                guard ContinuousClock.now < request.deadline else {
+                    throw APIError(.gatewayTimeout, "The images could not be fetched in time.")
+                }
+                body.replaceSubrange(place, with: try dataURL(image, &bytesLeft))
             }
             request.body = Array(body)
             return upstream.send(request)
@@ -36,7 +42,7 @@ final class FetchedImages: Upstream {
         }
     }
 
-    private func dataURL(_ image: RemoteImage) throws -> Data {
+    private func dataURL(_ image: RemoteImage, _ bytesLeft: inout Int) throws -> Data {
         let answer: OutboundAnswer
         do {
             answer = try client.send(OutboundRequest(.get, image.url, headers: [("Accept", "image/*")]), for: project)
@@ -53,6 +59,10 @@ final class FetchedImages: Upstream {
         let type = answer.head.value(of: "content-type")?.prefix { $0 != ";" && $0 != " " }.lowercased() ?? ""
         guard Self.types.contains(type) else {
             throw APIError(.unsupportedContent, "What is there is no image: PNG, JPEG, GIF and WebP are.", param: image.param)
+        }
+        bytesLeft -= answer.body.count
+        guard bytesLeft >= 0 else {
+            throw APIError.invalid(image.param, "The images of the request are larger than \(Self.byteLimit) bytes together.")
         }
         return Data("data:\(type);base64,".utf8) + Data(answer.body).base64EncodedData()
     }

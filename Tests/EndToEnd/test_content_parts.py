@@ -80,6 +80,14 @@ def test_what_cannot_be_fetched_or_is_no_image_is_refused(tenant, engine, usage,
     assert (row["cost_nano"], row["output_tokens"]) == (0, 0)
 
 
+def test_images_elsewhere_have_a_limit_together(tenant, engine, usage):
+    with pictures({"/a": (200, TYPE, bytes(9 << 20))}) as (origin, asked):
+        answer = send(tenant, *[image(f"{origin}/a")] * 4)
+    expect_error(answer, 400, "invalid_value", param="messages[0].content[3].image_url.url")
+    assert len(asked) == 3 and engine.records(answer.headers["x-request-id"]) == []
+    assert usage.one(answer.headers["x-request-id"])["cost_nano"] == 0
+
+
 def test_a_url_elsewhere_in_the_request_is_left_alone(tenant, engine):
     with pictures({"/a": (200, TYPE, PNG)}) as (origin, asked):
         answer = send(tenant, {"type": "text", "text": f"{origin}/a"}, image(f"{origin}/a"))
