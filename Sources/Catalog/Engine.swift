@@ -54,7 +54,10 @@ extension EndpointRecord {
     public var engine: Engine? { upstream.engine ?? report.engine }
 
     /// The most tokens of prompt and answer together, as far as endpoint, model and engine say.
-    public var mostContext: Int? { [contextLength, report.contextLength].compactMap(\.self).min() }
+    public var mostContext: Int? {
+        guard let own = contextLength, let reported = report.contextLength else { return contextLength ?? report.contextLength }
+        return min(own, reported)
+    }
 }
 
 extension EndpointRecord {

@@ -7,6 +7,8 @@ package struct ContentParts {
     private(set) var image: String?
     private(set) var audio: String?
     private(set) var file: String?
+    /// Nothing but text, as mostly.
+    var isEmpty: Bool { image == nil && audio == nil && file == nil }
     /// In the order of the text.
     package private(set) var remoteImages: [RemoteImage] = []
     private var images = 0

@@ -111,6 +111,7 @@ package struct UpstreamBody {
     }
 
     private static func checkParts(_ chat: ChatRequest, _ endpoint: EndpointRecord) throws {
+        guard !chat.parts.isEmpty else { return }
         let report = endpoint.report
         let kinds = [
             (chat.parts.image, report.readsImages, "images"), (chat.parts.audio, report.readsAudio, "audio"),
