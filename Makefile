@@ -5,7 +5,7 @@ export PORT_BASE
 SWIFT_SOURCES = $(wildcard Package.swift Sources workers Tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stop status logs clean build format format-check bench bench-ledger faults setup
+.PHONY: help run test stop status logs clean build format format-check bench bench-ledger bench-schema faults setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: build ## our stack against bare nginx, as multiples
 
 bench-ledger: build ## how many settlements a second the committer writes, and what each costs
 	@infra/bench/committer
+
+bench-schema: build ## what checking an answer of 4 KB by its schema costs
+	@infra/bench/schema
 
 faults: ## the long fault tests
 	@infra/test --faults

@@ -59,7 +59,8 @@ let package = Package(
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Accounts", "Billing"]),
         .target(
-            name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema"], exclude: ["FIELDS.md"]),
+            name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema", "Threads"], exclude: ["FIELDS.md"]
+        ),
 
         // Layer 4: executables.
         .executableTarget(
@@ -99,6 +100,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/LedgerBench"),
+        .executableTarget(name: "schema-bench", dependencies: ["JSON", "JSONSchema"], path: "Tests/SchemaBench"),
 
         .testTarget(name: "OpenAITests", dependencies: ["OpenAI"]),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),

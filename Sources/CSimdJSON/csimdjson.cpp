@@ -139,6 +139,12 @@ bool xj_has(xj_element object, const char *name, size_t count) {
     return false;
 }
 
+size_t xj_count(xj_element element) {
+    const auto tape = at(element);
+    // The tape's own count ends at 24 bits, far beyond the limits that were checked.
+    return tape.scope_count();
+}
+
 xj_cursor xj_walk(xj_element element, const char *source, size_t begin) {
     auto tape = at(element);
     xj_cursor cursor;

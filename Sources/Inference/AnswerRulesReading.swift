@@ -7,7 +7,7 @@ extension AnswerRules {
     /// What a request demands of its answer, and what the engine behind the endpoint must be told for it.
     /// - Returns: nil where nothing is to be checked or said otherwise.
     static func read(
-        _ tools: ChatTools, _ format: ResponseFormat, allowsParallelCalls: Bool, for engine: EngineTraits
+        _ tools: ChatTools, _ format: ResponseFormat, allowsParallelCalls: Bool, for engine: EngineTraits, _ schemas: SchemaCache
     ) throws -> AnswerRules? {
         let offer = Offer(tools)
         let content = Self.content(format)
@@ -15,7 +15,7 @@ extension AnswerRules {
         var guide: CallGuide?
         if offer.mustCall ? !engine.obeysToolChoice : offer.mayCall && format.isDemand && !engine.callsDespiteFormat {
             for name in ["tools", "tool_choice", "parallel_tool_calls", "response_format"] { replaced[name] = .some(nil) }
-            try checkGuiding(offer.functions, tools)
+            try checkGuiding(offer.functions, tools, schemas)
             let made = CallGuide(
                 offer.functions, isParallel: allowsParallelCalls,
                 isNamed: offer.isNamed || offer.functions.count == 1 && !allowsParallelCalls,
@@ -34,11 +34,11 @@ extension AnswerRules {
     }
 
     /// An engine that is guided by a schema must be able to work with it.
-    private static func checkGuiding(_ functions: [CallGuide.Function], _ tools: ChatTools) throws {
+    private static func checkGuiding(_ functions: [CallGuide.Function], _ tools: ChatTools, _ schemas: SchemaCache) throws {
         for function in functions where tools.strict[function.name] == nil {
             guard let parameters = function.parameters else { continue }
             let index = tools.functions.firstIndex { $0.name == function.name } ?? 0
-            _ = try ChatTools.compile(parameters, "tools[\(index)].function.parameters", isStrict: false)
+            _ = try schemas.compile(parameters, "tools[\(index)].function.parameters", isStrict: false)
         }
     }
 

@@ -58,6 +58,7 @@ extension ChatRoutes {
 
     private func read(_ root: JSONElement, _ endpoint: EndpointRecord, isTranslated: Bool) throws -> ChatRequest {
         try ChatRequest(
-            checking: root, defaults: endpoint.defaults, adapter: EngineAdapter(endpoint.engine), isTranslated: isTranslated)
+            checking: root, defaults: endpoint.defaults, adapter: EngineAdapter(endpoint.engine), isTranslated: isTranslated,
+            schemas: schemas)
     }
 }

@@ -46,7 +46,8 @@ package struct ChatRequest {
     /// Checks every member listed in 02 §2. The first failure wins, in the order of the body.
     /// - Parameter isTranslated: it has been through `ChatTranslation`.
     package init(
-        checking root: JSONElement, defaults: EndpointDefaults, adapter: EngineAdapter = .unknown, isTranslated: Bool = false
+        checking root: JSONElement, defaults: EndpointDefaults, adapter: EngineAdapter = .unknown, isTranslated: Bool = false,
+        schemas: SchemaCache = SchemaCache()
     ) throws {
         self.adapter = adapter
         let messages = try ChatMessages(checking: root["messages"], isTranslated: isTranslated)
@@ -74,7 +75,7 @@ package struct ChatRequest {
             case "stream": isStream = try Fields.bool(value, "stream")
             case "stream_options": streamOptions = value
             case "stop": try Self.check(stop: value)
-            case "response_format": format = try ChatTools.read(responseFormat: value)
+            case "response_format": format = try ChatTools.read(responseFormat: value, schemas)
             case "parallel_tool_calls": allowsParallelCalls = try Fields.bool(value, "parallel_tool_calls")
             case "logprobs": logprobs = try Fields.bool(value, "logprobs")
             case "top_logprobs": topLogprobs = try Fields.integer(value, "top_logprobs", in: 0...20)
@@ -111,8 +112,8 @@ package struct ChatRequest {
             default: break
             }
         }
-        let tools = try ChatTools(tools: root["tools"], choice: root["tool_choice"])
-        rules = try AnswerRules.read(tools, format, allowsParallelCalls: allowsParallelCalls, for: adapter.traits)
+        let tools = try ChatTools(tools: root["tools"], choice: root["tool_choice"], schemas)
+        rules = try AnswerRules.read(tools, format, allowsParallelCalls: allowsParallelCalls, for: adapter.traits, schemas)
         if let completionTokens { maxTokens = completionTokens } else { maxTokensName = "max_tokens" }
         if topLogprobs != nil, !logprobs {
             throw APIError(.unsupportedCombination, "'top_logprobs' needs 'logprobs': true.", param: "top_logprobs")

@@ -13,6 +13,7 @@ public struct ChatRoutes: Sendable {
     private let monthly: MonthlyTokens
     private let committer: Committer
     private let credit: Credit
+    let schemas = SchemaCache()
     private let upstream: @Sendable (EndpointRecord) -> any Upstream
     private let images: GuardedHTTPClient
     let cacheSalts: CacheSalts

@@ -17,13 +17,15 @@ struct ChatTools {
     /// The schemas of strict tools, by name.
     private(set) var strict: [String: JSONSchema] = [:]
     private(set) var choice = Choice.auto
+    private let schemas: SchemaCache
 
     private static let countLimit = 128
     private static let schemaLimit = 64 << 10
     private static let allSchemasLimit = 512 << 10
     private static let schemaDepth = 16
 
-    init(tools: JSONElement?, choice: JSONElement?) throws {
+    init(tools: JSONElement?, choice: JSONElement?, _ schemas: SchemaCache) throws {
+        self.schemas = schemas
         if let tools, !tools.isNull { try check(tools) }
         if let choice, !choice.isNull { try check(choice: choice) }
     }
@@ -67,7 +69,7 @@ struct ChatTools {
         }
         if isStrict {
             try Self.checkStrict(parameters, parametersPath)
-            strict[name] = try Self.compile(parameters, parametersPath, isStrict: true)
+            strict[name] = try schemas.compile(parameters, parametersPath, isStrict: true)
         }
     }
 
@@ -151,7 +153,7 @@ struct ChatTools {
     }
 
     /// - Returns: what the answer must be.
-    static func read(responseFormat format: JSONElement) throws -> ResponseFormat {
+    static func read(responseFormat format: JSONElement, _ schemas: SchemaCache) throws -> ResponseFormat {
         try Fields.object(format, "response_format")
         guard let type = format["type"] else { throw APIError.missing("response_format.type") }
         let kind = try Fields.choice(type, "response_format.type", of: ["text", "json_object", "json_schema"])
@@ -169,16 +171,18 @@ struct ChatTools {
         try check(schema: body, path, .invalidValue)
         guard isStrict else { return .schema(body, nil) }
         try checkStrict(body, path, .invalidValue)
-        return .schema(body, try compile(body, path, .invalidValue, isStrict: true))
+        return .schema(body, try schemas.compile(body, path, .invalidValue, isStrict: true))
     }
+}
 
+extension SchemaCache {
     /// - Parameter code: for a schema that we cannot check answers by.
-    static func compile(
+    func compile(
         _ schema: JSONElement, _ path: String, _ code: ErrorCode = .invalidFunctionSchema, isStrict: Bool
     ) throws -> JSONSchema {
         do {
-            return try JSONSchema(JSONValue(schema), limits: isStrict ? .strict : .bounded)
-        } catch {
+            return try self.schema(schema, isStrict: isStrict) { try JSONSchema(JSONValue(schema), limits: isStrict ? .strict : .bounded) }
+        } catch let error as SchemaError {
             throw APIError(code, "'\(path)' \(error.reason)", param: path)
         }
     }

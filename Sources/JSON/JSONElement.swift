@@ -21,7 +21,22 @@ public struct JSONElement {
         }
     }
 
+    /// The same value without its text, and so are all values in it: a walk then need not look for their ends.
+    public var withoutText: JSONElement { JSONElement(raw: raw, source: nil, range: 0..<0) }
+    public var hasText: Bool { source != nil }
+
+    /// Its place among the values and names of the document: each has another, and those within a value come after it, in order.
+    public var position: Int { raw.index }
+
     public var isNull: Bool { kind == .null }
+
+    /// Whether an object has a member of that name; looks at names alone.
+    public func has(_ name: UnsafeRawBufferPointer) -> Bool {
+        // An empty name may have no address.
+        withUnsafePointer(to: CChar(0)) { empty in
+            xj_has(raw, name.baseAddress?.assumingMemoryBound(to: CChar.self) ?? empty, name.count)
+        }
+    }
 
     /// The text as it stands in the source, quotes and escapes included.
     public var text: UnsafeRawBufferPointer {
@@ -38,6 +53,9 @@ public struct JSONElement {
     public var string: String? { utf8.map { String(decoding: $0, as: UTF8.self) } }
 
     public var integer: Int? { kind == .integer ? Int(xj_int64(raw)) : nil }
+
+    /// How many elements or members; 0 for other kinds.
+    public var count: Int { kind == .array || kind == .object ? xj_count(raw) : 0 }
 
     /// The number, whether written as an integer or not.
     public var number: Double? {

@@ -17,7 +17,19 @@ public struct JSONNumber: Sendable, Hashable, Comparable {
         exact = Self.read(text)
     }
 
-    public init(_ value: Int) { self.init(String(value).utf8) }
+    public init(_ value: Int) {
+        nearest = Double(value)
+        var rest = value
+        var exponent = 0
+        while rest != 0, rest % 10 == 0 {
+            rest /= 10
+            exponent += 1
+        }
+        exact = Exact(significand: Int128(rest), exponent: exponent)
+    }
+
+    /// The nearest `Double`. A number is less than another where its nearest is; where they are the same, they may still differ.
+    public var approximate: Double { nearest }
 
     public var isInteger: Bool { exact.map { $0.exponent >= 0 } ?? (nearest.rounded() == nearest) }
 

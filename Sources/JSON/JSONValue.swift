@@ -51,8 +51,9 @@ public enum JSONValue: Sendable, Hashable {
 extension JSONElement {
     /// The number as it is written; 0 when this is none.
     public var exactNumber: JSONNumber {
+        if let integer { return JSONNumber(integer) }
         // The range of the root goes on to the end of the text.
-        JSONNumber(text.prefix { $0 > 0x20 })
+        return JSONNumber(text.prefix { $0 > 0x20 })
     }
 
     /// Whether they are the same value.

@@ -28,7 +28,8 @@ struct Types: OptionSet, Sendable {
     ]
 }
 
-enum Keyword: Sendable {
+/// Indirect, since keywords are copied each time that they are looked at.
+indirect enum Keyword: Sendable {
     case nothing
     case types(Types)
     case const(JSONValue)

@@ -8,8 +8,10 @@ struct SchemaEvaluator {
     private var stepsLeft: Int
     private var nesting = 0
     private(set) var gaveUp = false
-    /// The last keyword that failed, and where its value begins; the cause of the whole, when that is not valid.
-    private(set) var failure: (keyword: String, offset: Int)?
+    /// What was asked of the value's text, which is not there; the result means nothing then.
+    private(set) var lacksText = false
+    /// The last keyword that failed, and the position of its value; the cause of the whole, when that is not valid.
+    private(set) var failure: (keyword: String, position: Int)?
 
     init(_ schema: JSONSchema) {
         self.schema = schema
@@ -37,7 +39,7 @@ struct SchemaEvaluator {
 
         var own = Evaluated()
         for keyword in schema.nodes[index].keywords where !satisfies(keyword, value, &own) {
-            if keyword.isOfItself { failure = (keyword.name, value.range.lowerBound) }
+            if keyword.isOfItself { failure = (keyword.name, value.position) }
             return false
         }
         if schema.tracksEvaluated { evaluated.merge(own) }
@@ -47,22 +49,22 @@ struct SchemaEvaluator {
     private mutating func satisfies(_ keyword: Keyword, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
         switch keyword {
         case .nothing: return false
-        case .types(let types): return types.contains(value.schemaType) || value.isWhole && types.contains(.integer)
-        case .const(let constant): return value == constant
-        case .anyOfValues(let constants): return constants.contains { value == $0 }
-        case .minimum(let bound): return !value.isNumber || value.exactNumber >= bound
-        case .exclusiveMinimum(let bound): return !value.isNumber || value.exactNumber > bound
-        case .maximum(let bound): return !value.isNumber || value.exactNumber <= bound
-        case .exclusiveMaximum(let bound): return !value.isNumber || value.exactNumber < bound
-        case .multipleOf(let divisor): return !value.isNumber || value.exactNumber.isMultiple(of: divisor)
+        case .types(let types): return types.contains(value.schemaType) || types.contains(.integer) && isWhole(value)
+        case .const(let constant): return isEqual(value, constant)
+        case .anyOfValues(let constants): return constants.contains { isEqual(value, $0) }
+        case .minimum(let bound): return !value.isNumber || !isLess(value, than: bound)
+        case .exclusiveMinimum(let bound): return !value.isNumber || isGreater(value, than: bound)
+        case .maximum(let bound): return !value.isNumber || !isGreater(value, than: bound)
+        case .exclusiveMaximum(let bound): return !value.isNumber || isLess(value, than: bound)
+        case .multipleOf(let divisor): return !value.isNumber || exact(value).isMultiple(of: divisor)
         case .minLength(let least): return value.codePoints.map { $0 >= least } ?? true
         case .maxLength(let most): return value.codePoints.map { $0 <= most } ?? true
         case .pattern(let pattern): return value.utf8.map { found(pattern, in: $0) } ?? true
-        case .minItems(let least): return value.kind != .array || value.elements.count(atMost: least) >= least
-        case .maxItems(let most): return value.kind != .array || value.elements.count(atMost: most + 1) <= most
+        case .minItems(let least): return value.kind != .array || value.count >= least
+        case .maxItems(let most): return value.kind != .array || value.count <= most
         case .uniqueItems: return value.kind != .array || hasUniqueElements(value)
-        case .minProperties(let least): return value.kind != .object || value.members.count(atMost: least) >= least
-        case .maxProperties(let most): return value.kind != .object || value.members.count(atMost: most + 1) <= most
+        case .minProperties(let least): return value.kind != .object || value.count >= least
+        case .maxProperties(let most): return value.kind != .object || value.count <= most
         case .required(let names): return value.kind != .object || names.allSatisfy { value.has($0) }
         case .dependentRequired(let needs):
             return value.kind != .object || needs.allSatisfy { !value.has($0.name) || $0.needs.allSatisfy { value.has($0) } }
@@ -87,7 +89,9 @@ struct SchemaEvaluator {
             return apply(target ?? otherwise, to: value, &evaluated)
         case .unevaluatedItems(let index): return unevaluatedItemsSatisfy(index, value, &evaluated)
         case .unevaluatedProperties(let index): return unevaluatedPropertiesSatisfy(index, value, &evaluated)
-        case .schema: return SchemaCompiler.isSchema(JSONValue(value), limits: schema.limits)
+        case .schema:
+            if !value.hasText { lacksText = true }
+            return SchemaCompiler.isSchema(JSONValue(value), limits: schema.limits)
         }
     }
 
@@ -95,6 +99,35 @@ struct SchemaEvaluator {
     private mutating func applyApart(_ index: Int, to value: JSONElement) -> Bool {
         var evaluated = Evaluated()
         return apply(index, to: value, &evaluated)
+    }
+
+    // MARK: Numbers and constants
+
+    private mutating func exact(_ value: JSONElement) -> JSONNumber {
+        if value.kind == .double, !value.hasText { lacksText = true }
+        return value.exactNumber
+    }
+
+    private mutating func isLess(_ value: JSONElement, than bound: JSONNumber) -> Bool {
+        let nearest = value.number ?? 0
+        return nearest == bound.approximate ? exact(value) < bound : nearest < bound.approximate
+    }
+
+    private mutating func isGreater(_ value: JSONElement, than bound: JSONNumber) -> Bool {
+        let nearest = value.number ?? 0
+        return nearest == bound.approximate ? exact(value) > bound : nearest > bound.approximate
+    }
+
+    private mutating func isWhole(_ value: JSONElement) -> Bool {
+        if value.kind == .integer { return true }
+        guard value.kind == .double, let nearest = value.number, nearest.rounded() == nearest else { return false }
+        return exact(value).isInteger
+    }
+
+    private mutating func isEqual(_ value: JSONElement, _ constant: JSONValue) -> Bool {
+        if case .text(let bytes) = constant { return value.utf8.map { text in bytes.withUnsafeBytes { compare($0, text) == 0 } } ?? false }
+        if !value.isPlain, !value.hasText { lacksText = true }
+        return value == constant
     }
 
     private mutating func found(_ pattern: Pattern, in text: UnsafeRawBufferPointer) -> Bool {
@@ -148,7 +181,7 @@ struct SchemaEvaluator {
                 continue
             }
             count += 1
-            if schema.tracksEvaluated { evaluated.items.insert(place) }
+            if schema.tracksEvaluated { evaluated.insert(item: place) }
             if count >= least && most == nil && !schema.tracksEvaluated { break }
         }
         return count >= least && most.map { count <= $0 } ?? true
@@ -158,6 +191,7 @@ struct SchemaEvaluator {
         var seen: Set<JSONValue> = []
         for element in value.elements {
             stepsLeft -= 1
+            if !element.isPlain, !element.hasText { lacksText = true }
             guard seen.insert(JSONValue(element)).inserted else { return false }
         }
         return true
@@ -165,7 +199,7 @@ struct SchemaEvaluator {
 
     private mutating func unevaluatedItemsSatisfy(_ index: Int, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
         guard value.kind == .array, !evaluated.hasAllItems else { return true }
-        for (place, element) in value.elements.enumerated() where place >= evaluated.firstItems && !evaluated.items.contains(place) {
+        for (place, element) in value.elements.enumerated() where place >= evaluated.firstItems && !evaluated.has(item: place) {
             guard applyApart(index, to: element) else { return false }
         }
         evaluated.hasAllItems = true
@@ -175,33 +209,38 @@ struct SchemaEvaluator {
     // MARK: Objects
 
     private mutating func propertiesSatisfy(_ properties: Properties, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        let hasPatterns = !properties.patterns.isEmpty
         for member in value.members {
             var isKnown = false
             if let index = properties.schema(of: member.name.utf8) {
                 isKnown = true
                 guard applyApart(index, to: member.value) else { return false }
             }
-            for (pattern, index) in properties.patterns where found(pattern, in: member.name.utf8) {
-                isKnown = true
-                guard applyApart(index, to: member.value) else { return false }
+            if hasPatterns {
+                for (pattern, index) in properties.patterns where found(pattern, in: member.name.utf8) {
+                    isKnown = true
+                    guard applyApart(index, to: member.value) else { return false }
+                }
+                if gaveUp { return false }
             }
-            if gaveUp { return false }
             if !isKnown, let index = properties.additional {
                 isKnown = true
                 guard applyApart(index, to: member.value) else {
-                    if schema.nodes[index].keywords.first?.name == "false" { failure = ("additionalProperties", member.range.lowerBound) }
+                    if schema.nodes[index].keywords.first?.name == "false" {
+                        failure = ("additionalProperties", member.nameElement.position)
+                    }
                     return false
                 }
             }
-            if isKnown && schema.tracksEvaluated { evaluated.members.insert(member.range.lowerBound) }
+            if isKnown && schema.tracksEvaluated { evaluated.insert(member: member.value.position) }
         }
         return true
     }
 
     private mutating func unevaluatedPropertiesSatisfy(_ index: Int, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
-        for member in value.members where !evaluated.members.contains(member.range.lowerBound) {
+        for member in value.members where !evaluated.has(member: member.value.position) {
             guard applyApart(index, to: member.value) else { return false }
-            evaluated.members.insert(member.range.lowerBound)
+            evaluated.insert(member: member.value.position)
         }
         return true
     }
@@ -212,15 +251,21 @@ private struct Evaluated {
     var hasAllItems = false
     /// So many of the first items.
     var firstItems = 0
-    var items: Set<Int> = []
-    /// By where they begin in the text.
-    var members: Set<Int> = []
+    private var items: Set<Int>?
+    /// By their positions.
+    private var members: Set<Int>?
+
+    func has(item: Int) -> Bool { items?.contains(item) ?? false }
+    func has(member: Int) -> Bool { members?.contains(member) ?? false }
+
+    mutating func insert(item: Int) { if items?.insert(item) == nil { items = [item] } }
+    mutating func insert(member: Int) { if members?.insert(member) == nil { members = [member] } }
 
     mutating func merge(_ other: Evaluated) {
         hasAllItems = hasAllItems || other.hasAllItems
         firstItems = max(firstItems, other.firstItems)
-        if !other.items.isEmpty { items.formUnion(other.items) }
-        if !other.members.isEmpty { members.formUnion(other.members) }
+        if let more = other.items { if items?.formUnion(more) == nil { items = more } }
+        if let more = other.members { if members?.formUnion(more) == nil { members = more } }
     }
 }
 
@@ -249,23 +294,13 @@ extension JSONElement {
     }
 
     fileprivate var isNumber: Bool { kind == .integer || kind == .double }
-    fileprivate var isWhole: Bool { kind == .integer || kind == .double && exactNumber.isInteger }
+    /// Whether all of it is known without its text.
+    fileprivate var isPlain: Bool { kind != .double && kind != .array && kind != .object }
 
     /// nil when this is no string.
     fileprivate var codePoints: Int? { utf8?.count { $0 & 0xC0 != 0x80 } }
 
     fileprivate func has(_ name: [UInt8]) -> Bool {
-        name.withUnsafeBytes { name in members.contains { compare($0.name.utf8, name) == 0 } }
-    }
-}
-
-extension Sequence {
-    fileprivate func count(atMost most: Int) -> Int {
-        var count = 0
-        for _ in self {
-            if count >= most { break }
-            count += 1
-        }
-        return count
+        name.withUnsafeBytes { has($0) }
     }
 }

@@ -40,6 +40,9 @@ double xj_double(xj_element);
 // Whether an object has a member of that name. Looks at names alone, not at the text, so it is much quicker than a walk.
 bool xj_has(xj_element object, const char *name, size_t count);
 
+// How many elements an array or members an object has.
+size_t xj_count(xj_element);
+
 // Begins a walk over an object or array. With source (the text that was parsed) and the value's begin there, members carry their ranges.
 xj_cursor xj_walk(xj_element, const char *source, size_t begin);
 bool xj_next(xj_cursor *, xj_member *);
