@@ -92,7 +92,7 @@ let package = Package(
             ],
             path: "workers/sweeper"),
 
-        // A measuring program; see infra/bench/committer.
+        // Measuring programs; see infra/bench/committer and infra/bench/schema.
         .executableTarget(
             name: "ledger-bench",
             dependencies: [

@@ -6,8 +6,13 @@ import Server
 
 let parser = JSONParser()
 
-func chatRequest(_ json: String, defaults: EndpointDefaults = EndpointDefaults(), adapter: EngineAdapter = .unknown) throws -> ChatRequest {
-    try RequestDocument.read(Array(json.utf8), parser) { try ChatRequest(checking: $0, defaults: defaults, adapter: adapter) }
+func chatRequest(
+    _ json: String, defaults: EndpointDefaults = EndpointDefaults(), adapter: EngineAdapter = .unknown,
+    schemas: SchemaCache = SchemaCache()
+) throws -> ChatRequest {
+    try RequestDocument.read(Array(json.utf8), parser) {
+        try ChatRequest(checking: $0, defaults: defaults, adapter: adapter, schemas: schemas)
+    }
 }
 
 /// The error that a request is refused with.

@@ -59,7 +59,68 @@ import Testing
         }
     }
 
+    /// Whether a number's nearest `Double` says it, or only its text does.
+    @Test(arguments: [
+        ("0.30000000000000000001", #"{"maximum":0.3}"#, "maximum"), ("3.0000000000000000001", #"{"type":"integer"}"#, "type"),
+        ("0.0075000000000000000001", #"{"multipleOf":0.0001}"#, "multipleOf"),
+        ("9007199254740993.0", #"{"const":9007199254740992}"#, "const"),
+        ("[1.0, 1.00000000000000000001, 1]", #"{"uniqueItems":true}"#, "uniqueItems"),
+        (#"{"a":[1.00000000000000000001]}"#, #"{"enum":[{"a":[1]}]}"#, "enum"),
+    ])
+    func numbersCountAsTheyAreWritten(value: String, schema: String, keyword: String) throws {
+        #expect(try Self.violation(value, schema)?.keyword == keyword)
+    }
+
+    @Test(arguments: [
+        ("0.3", #"{"maximum":0.3}"#), ("3.0", #"{"type":"integer"}"#), ("1e2", #"{"type":"integer","minimum":100,"maximum":1e2}"#),
+        ("0.0075", #"{"multipleOf":0.0001}"#), (#"{"a":[1.0]}"#, #"{"enum":[{"a":[1]}]}"#), (#"[1, 1.5, "1"]"#, #"{"uniqueItems":true}"#),
+    ])
+    func theSameNumberMayBeWrittenOtherwise(value: String, schema: String) throws {
+        #expect(try Self.violation(value, schema) == nil)
+    }
+
     // MARK: Bounds
+
+    private static func limits(_ change: (inout JSONSchema.Limits) -> Void) -> JSONSchema.Limits {
+        var limits = JSONSchema.Limits()
+        change(&limits)
+        return limits
+    }
+
+    @Test(arguments: [
+        "^(a+)+$", "(x+x+)+y", #"^(\\w+\\s?)*$"#, "^(ab|a|b)*$", "^((xy)*)*z$", "([a-zA-Z]+)*=", "^(([a-z])+.)+[A-Z]([a-z])+$",
+    ])
+    func exponentialPatternsAreRefusedWhereAskedFor(pattern: String) throws {
+        let schema = #"{"pattern":"\#(pattern)"}"#
+        _ = try Self.compile(schema)
+        #expect(throws: SchemaError.self) { try Self.compile(schema, limits: Self.limits { $0.refusesSlowPatterns = true }) }
+        let names = #"{"patternProperties":{"\#(pattern)":true}}"#
+        #expect(throws: SchemaError.self) { try Self.compile(names, limits: Self.limits { $0.refusesSlowPatterns = true }) }
+    }
+
+    @Test(arguments: [
+        "^[a-z0-9]+(-[a-z0-9]+)*$", #"^\\d{4}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}(:\\d{2})?)?$"#, #"^[^@\\s]+@[^@\\s]+\\.[a-z]{2,}$"#,
+        "^(GET|PUT|POST)*$", #"^(\\([0-9]{3}\\))?[0-9]{3}-[0-9]{4}$"#, "^.*foo.*bar.*$",
+        "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==)?$",
+    ])
+    func usualPatternsAreTaken(pattern: String) throws {
+        _ = try Self.compile(#"{"pattern":"\#(pattern)"}"#, limits: Self.limits { $0.refusesSlowPatterns = true })
+    }
+
+    @Test func keywordsThatCheckNothingAreRefusedWhereAskedFor() throws {
+        let strict = Self.limits { $0.refusesUnknownKeywords = true }
+        _ = try Self.compile(#"{"title":"a","default":{"maxlength":1},"properties":{"maxlength":{"format":"uri"}}}"#, limits: strict)
+        #expect(throws: SchemaError.invalid(pointer: "/items/maxlength", reason: "This keyword is unknown.")) {
+            try Self.compile(#"{"items":{"maxlength":1}}"#, limits: strict)
+        }
+        _ = try Self.compile(#"{"items":{"maxlength":1}}"#)
+    }
+
+    @Test func theValuesOfAllEnumsAreBounded() throws {
+        let few = Self.limits { $0.enumValues = 4 }
+        _ = try Self.compile(#"{"enum":[1,2],"items":{"enum":[3,4]}}"#, limits: few)
+        #expect(throws: SchemaError.tooManyValues(limit: 4)) { try Self.compile(#"{"enum":[1,2],"items":{"enum":[3,4,5]}}"#, limits: few) }
+    }
 
     @Test func nestedSchemasAreBounded() throws {
         var limits = JSONSchema.Limits()
