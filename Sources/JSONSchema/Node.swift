@@ -2,8 +2,33 @@ import JSON
 
 /// A compiled schema; others are named by their index.
 struct Node: Sendable {
-    var keywords: [Keyword] = []
-    var resource = 0
+    /// By `type`. Apart from the keywords, since nearly every schema has it and it is checked by one look.
+    var types: Types
+    var keywords: [Keyword]
+    let resource: Int
+
+    init(_ keywords: [Keyword] = [], resource: Int) {
+        types = .all
+        self.keywords = []
+        self.resource = resource
+        for keyword in keywords {
+            if case .types(let types) = keyword { self.types = types } else { self.keywords.append(keyword) }
+        }
+        requireByWalk()
+    }
+
+    /// Names that are required and have schemas are found on the walk over an object's members.
+    private mutating func requireByWalk() {
+        for (place, keyword) in keywords.enumerated() {
+            guard case .properties(var properties) = keyword else { continue }
+            for (other, keyword) in keywords.enumerated() {
+                guard case .required(let names) = keyword, properties.require(names) else { continue }
+                keywords[place] = .properties(properties)
+                keywords.remove(at: other)
+                return
+            }
+        }
+    }
 }
 
 /// A schema with an identifier of its own, in which `$dynamicRef` looks for anchors.
@@ -21,6 +46,7 @@ struct Types: OptionSet, Sendable {
     static let string = Types(rawValue: 32)
     /// Whole numbers, however written.
     static let integer = Types(rawValue: 64)
+    static let all = Types(rawValue: 127)
 
     static let named: [String: Types] = [
         "null": .null, "boolean": .boolean, "object": .object, "array": .array, "number": [.number, .integer], "string": .string,
@@ -114,14 +140,28 @@ struct Properties: Sendable {
     var named: [(name: [UInt8], schema: Int)] = []
     var patterns: [(pattern: Pattern, schema: Int)] = []
     var additional: Int?
+    /// Those of the first 64 that must be there, as bits.
+    private(set) var required: UInt64 = 0
 
-    func schema(of name: UnsafeRawBufferPointer) -> Int? {
+    /// - Returns: false where some of the names have no schema, or too many have; they must be looked for then.
+    mutating func require(_ names: [[UInt8]]) -> Bool {
+        var bits: UInt64 = 0
+        for name in names {
+            guard let place = name.withUnsafeBytes({ place(of: $0) }), place < 64 else { return false }
+            bits |= 1 << UInt64(place)
+        }
+        required = bits
+        return true
+    }
+
+    /// In `named`.
+    func place(of name: UnsafeRawBufferPointer) -> Int? {
         var low = 0
         var high = named.count
         while low < high {
             let middle = (low + high) / 2
             let order = named[middle].name.withUnsafeBytes { compare($0, name) }
-            if order == 0 { return named[middle].schema }
+            if order == 0 { return middle }
             if order < 0 { low = middle + 1 } else { high = middle }
         }
         return nil

@@ -30,7 +30,7 @@ struct SchemaCompiler {
         let root = node(try documents.add(schema, uri: ""))
         while let (index, place) = waiting.popLast() {
             guard nodes.count <= limits.schemas else { throw .tooLarge(limit: limits.schemas) }
-            nodes[index] = Node(keywords: try keywords(place), resource: place.resource)
+            nodes[index] = Node(try keywords(place), resource: place.resource)
         }
         return root
     }
@@ -85,7 +85,7 @@ struct SchemaCompiler {
         if !isResolving { return nil }
         if let target = try documents.resolve(reference, from: place) { return node(target) }
         guard reference == SchemaDocuments.metaSchema else { throw .unresolved(pointer: place.pointer, reference: reference) }
-        nodes.append(Node(keywords: [.schema], resource: place.resource))
+        nodes.append(Node([.schema], resource: place.resource))
         return nodes.count - 1
     }
 

@@ -37,6 +37,10 @@ struct SchemaEvaluator {
         if entersResource { scope.append(resource) }
         defer { if entersResource { scope.removeLast() } }
 
+        guard allows(schema.nodes[index].types, value) else {
+            failure = ("type", value.position)
+            return false
+        }
         var own = Evaluated()
         for keyword in schema.nodes[index].keywords where !satisfies(keyword, value, &own) {
             if keyword.isOfItself { failure = (keyword.name, value.position) }
@@ -49,7 +53,7 @@ struct SchemaEvaluator {
     private mutating func satisfies(_ keyword: Keyword, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
         switch keyword {
         case .nothing: return false
-        case .types(let types): return types.contains(value.schemaType) || types.contains(.integer) && isWhole(value)
+        case .types(let types): return allows(types, value)
         case .const(let constant): return isEqual(value, constant)
         case .anyOfValues(let constants): return constants.contains { isEqual(value, $0) }
         case .minimum(let bound): return !value.isNumber || !isLess(value, than: bound)
@@ -99,6 +103,10 @@ struct SchemaEvaluator {
     private mutating func applyApart(_ index: Int, to value: JSONElement) -> Bool {
         var evaluated = Evaluated()
         return apply(index, to: value, &evaluated)
+    }
+
+    private mutating func allows(_ types: Types, _ value: JSONElement) -> Bool {
+        types.contains(value.schemaType) || types.contains(.integer) && isWhole(value)
     }
 
     // MARK: Numbers and constants
@@ -209,12 +217,15 @@ struct SchemaEvaluator {
     // MARK: Objects
 
     private mutating func propertiesSatisfy(_ properties: Properties, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
+        guard value.kind == .object else { return true }
+        var missing = properties.required
         let hasPatterns = !properties.patterns.isEmpty
         for member in value.members {
             var isKnown = false
-            if let index = properties.schema(of: member.name.utf8) {
+            if let place = properties.place(of: member.name.utf8) {
                 isKnown = true
-                guard applyApart(index, to: member.value) else { return false }
+                if place < 64 { missing &= ~(1 << UInt64(place)) }
+                guard applyApart(properties.named[place].schema, to: member.value) else { return false }
             }
             if hasPatterns {
                 for (pattern, index) in properties.patterns where found(pattern, in: member.name.utf8) {
@@ -234,7 +245,8 @@ struct SchemaEvaluator {
             }
             if isKnown && schema.tracksEvaluated { evaluated.insert(member: member.value.position) }
         }
-        return true
+        if missing != 0 { failure = ("required", value.position) }
+        return missing == 0
     }
 
     private mutating func unevaluatedPropertiesSatisfy(_ index: Int, _ value: JSONElement, _ evaluated: inout Evaluated) -> Bool {
