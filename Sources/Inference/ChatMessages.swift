@@ -21,6 +21,8 @@ struct ChatMessages {
     /// Calls of the last assistant message that no tool message has answered yet.
     private var openCalls: [String] = []
     private var answeredCalls: Set<String> = []
+    /// Another than that of the request, which is busy.
+    private lazy var argumentsParser = JSONParser()
 
     /// - Parameter isTranslated: it has been through `ChatTranslation`.
     init(checking value: JSONElement?, isTranslated: Bool = false) throws {
@@ -137,6 +139,7 @@ struct ChatMessages {
             guard let function = call["function"], let name = function["name"]?.utf8, let arguments = function["arguments"]?.utf8 else {
                 throw Self.invalid("\(callPath).function", "'\(callPath).function' must have the strings 'name' and 'arguments'.")
             }
+            try checkJSON(arguments, "\(callPath).function.arguments")
             guard !openCalls.contains(id) else {
                 throw APIError(.invalidToolSequence, "The tool call id '\(id.prefix(64))' stands twice.", param: "\(callPath).id")
             }
@@ -151,9 +154,21 @@ struct ChatMessages {
         guard let name = call["name"]?.utf8, let arguments = call["arguments"]?.utf8 else {
             throw Self.invalid("\(path).function_call", "'\(path).function_call' must have the strings 'name' and 'arguments'.")
         }
+        try checkJSON(arguments, "\(path).function_call.arguments")
         hasLegacyFunctions = true
         textBytes += name.count + arguments.count
         return true
+    }
+
+    /// Chat templates read the arguments of past calls, and some engines fail as a whole where they cannot. Without any, they may be empty.
+    private mutating func checkJSON(_ arguments: UnsafeRawBufferPointer, _ path: @autoclosure () -> String) throws {
+        if arguments.isEmpty { return }
+        do {
+            try argumentsParser.parse(arguments) { _ in }
+        } catch {
+            let path = path()
+            throw Self.invalid(path, "'\(path)' must be JSON.")
+        }
     }
 
     private mutating func checkTool(_ message: JSONElement, _ content: JSONElement?, _ path: Place) throws {

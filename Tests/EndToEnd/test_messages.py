@@ -93,3 +93,39 @@ def test_members_of_messages_that_we_do_not_know_are_kept(tenant, engine, member
     sent = [{**USER, member: {"a": [1, 2.5, None]}}] if member != "reasoning_content" else [{"role": "assistant", "content": "x", member: "hm"}, USER]
     answer = send(tenant, sent)
     assert engine.record(answer.headers["x-request-id"])["body"]["messages"] == sent
+
+
+def asking(**function) -> dict:
+    return {**ASKING, "tool_calls": [{**CALL, "function": {"name": "f", "arguments": "{}", **function}}]}
+
+
+@pytest.mark.parametrize("arguments", ["not json", '{"a":', '{"a":1} x', "{'a':1}", '{"a":NaN}', "[" * 100])
+def test_arguments_of_past_calls_must_be_json(tenant, engine, arguments):
+    answer = send(tenant, [USER, asking(arguments=arguments), ANSWER, USER])
+    expect_error(answer, 400, "invalid_messages", param="messages[1].tool_calls[0].function.arguments")
+    assert engine.records(answer.headers["x-request-id"]) == []
+    old = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": arguments}}
+    answer = send(tenant, [USER, old, {"role": "function", "name": "f", "content": "42"}, USER])
+    expect_error(answer, 400, "invalid_messages", param="messages[1].function_call.arguments")
+    assert engine.records(answer.headers["x-request-id"]) == []
+
+
+@pytest.mark.parametrize("arguments", ["{}", "", ' {"a": [1, "ü"]}\n'], ids=repr)
+def test_arguments_of_past_calls_reach_the_engine_as_they_are(tenant, engine, arguments):
+    answer = send(tenant, [USER, asking(arguments=arguments), ANSWER, USER])
+    assert answer.status_code == 200, answer.text
+    sent = engine.record(answer.headers["x-request-id"])["body"]["messages"][1]
+    assert sent["tool_calls"][0]["function"]["arguments"] == arguments
+
+
+@pytest.mark.parametrize("history,param", [
+    ([USER, ANSWER, USER], "messages[1].tool_call_id"), ([USER, ASKING, USER], "messages[2]"), ([USER, ASKING, ANSWER, ANSWER, USER], "messages[3].tool_call_id"),
+    ([USER, ASKING, {**ANSWER, "tool_call_id": "call_2"}, USER], "messages[2].tool_call_id"), ([USER, ASKING, ASKING], "messages[2]"),
+    ([USER, ASKING, {"role": "tool", "content": "42"}], "messages[2].tool_call_id"),
+    ([USER, {**ASKING, "tool_calls": [CALL, CALL]}], "messages[1].tool_calls[1].id"),
+], ids=["no call", "no answer", "answered twice", "another call", "called again", "no id", "the same id"])
+def test_a_sequence_out_of_order_names_its_place_and_reaches_nothing(tenant, engine, history, param):
+    answer = send(tenant, history)
+    error = expect_error(answer, 400, "invalid_tool_sequence")
+    assert error["param"] == param
+    assert engine.records(answer.headers["x-request-id"]) == []
