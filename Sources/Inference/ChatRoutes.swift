@@ -70,10 +70,11 @@ public struct ChatRoutes: Sendable {
         try monthly.check(endpoint)
         let held = try ChatCredit.hold(chat, mostTokens: body.mostTokens, at: endpoint, by: principal, for: context.requestID, from: credit)
         body.close(payable: held?.limit)
-        let limits = limitRequest(endpoint, chat, principal, context)
+        let limits = LimitRequest(
+            of: endpoint, principal, requestID: context.requestID, tokenEstimate: chat.promptEstimate + min(chat.maxTokens ?? 256, 256))
         let readings: LimitReadings
         do {
-            readings = try admit(limits)
+            readings = try limiter.place(limits)
         } catch {
             held?.taken.giveBack()
             throw error
@@ -85,7 +86,8 @@ public struct ChatRoutes: Sendable {
                 serviceTier: chat.profile.name, fingerprint: endpoint.fingerprint),
             readings: readings,
             settlement: Settlement(
-                endpoint: endpoint, principal: principal, requestID: context.requestID, profile: chat.profile, isStream: chat.isStream,
+                endpoint: endpoint, principal: principal, requestID: context.requestID, surface: .chat, profile: chat.profile,
+                isStream: chat.isStream,
                 limits: limits, limiter: limiter, committer: committer, credit: held?.taken, start: context.start,
                 createdAtMicroseconds: createdAt),
             credit: held, upstream: upstream(prepared, principal),
@@ -110,21 +112,4 @@ public struct ChatRoutes: Sendable {
         (name: "Content-Type", value: "text/event-stream; charset=utf-8"), (name: "Cache-Control", value: "no-cache, no-transform"),
         (name: "X-Accel-Buffering", value: "no"),
     ]
-
-    private func limitRequest(_ endpoint: EndpointRecord, _ chat: ChatRequest, _ principal: Principal, _ context: Context) -> LimitRequest {
-        let limits = endpoint.effectiveLimits
-        return LimitRequest(
-            requestID: context.requestID, endpointID: endpoint.id, keyID: principal.keyID, requestsPerMinute: limits.requestsPerMinute,
-            tokensPerMinute: limits.tokensPerMinute, burstFloor: endpoint.tier.burstFloor, concurrent: limits.concurrent,
-            tokenEstimate: chat.promptEstimate + min(chat.maxTokens ?? 256, 256), quota: principal.restrictions?.quota)
-    }
-
-    private func admit(_ limits: LimitRequest) throws -> LimitReadings {
-        switch limiter.admit(limits) {
-        case .admitted(let readings): return readings
-        case .refused(var error, let readings):
-            error.headers += InferenceHeaders.limits(readings)
-            throw error
-        }
-    }
 }

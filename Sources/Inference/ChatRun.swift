@@ -319,9 +319,9 @@ struct ChatRun {
             stopDetail: credit?.stopDetail(finishReason: finishReason))
     }
 
-    private static let invalidUpstream = APIError(.upstreamInvalidResponse, "The model server gave an invalid answer.")
+    static let invalidUpstream = APIError(.upstreamInvalidResponse, "The model server gave an invalid answer.")
     private static let interrupted = APIError(.streamInterrupted, "The model's answer broke off.")
-    private static let timeout = APIError(.gatewayTimeout, "The model did not answer in time.")
+    static let timeout = APIError(.gatewayTimeout, "The model did not answer in time.")
 }
 
 /// The usage row could not be made durable, so the answer must not look complete.

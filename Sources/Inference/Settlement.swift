@@ -20,6 +20,7 @@ struct Settlement {
     let endpoint: EndpointRecord
     let principal: Principal
     let requestID: String
+    let surface: Surface
     let profile: RoutingProfile
     let isStream: Bool
     let limits: LimitRequest
@@ -54,7 +55,7 @@ struct Settlement {
 
     private func event(_ outcome: Outcome, timeToFirstToken: Duration?, call: any UpstreamCall) -> UsageEvent {
         var event = UsageEvent(
-            id: requestID, projectID: principal.projectID, requestID: requestID, surface: .chat, tier: endpoint.tier.slug,
+            id: requestID, projectID: principal.projectID, requestID: requestID, surface: surface, tier: endpoint.tier.slug,
             isStream: isStream,
             priceNanoPerMtok: endpoint.tier.priceNanoPerMtok, createdAtMicroseconds: createdAtMicroseconds)
         event.endpointID = endpoint.id

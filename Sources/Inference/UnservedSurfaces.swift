@@ -9,7 +9,7 @@ public struct UnservedSurfaces: Sendable {
 
     public init(catalog: any CatalogSource) { self.catalog = catalog }
 
-    public var all: [Route] { [surface("embeddings", .embed), surface("rerank", .score), surface("score", .score)] }
+    public var all: [Route] { [surface("rerank", .score), surface("score", .score)] }
 
     private func surface(_ path: String, _ mode: TaskMode) -> Route {
         Route(.post, path, .all, .inference, meter: .none, bodyLimit: 20 << 20) { request, context in

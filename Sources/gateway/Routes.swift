@@ -43,6 +43,9 @@ struct Routes {
                 catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit,
                 images: GuardedHTTPClient(outbound), cacheSalts: cacheSalts
             ) { upstreams.upstream(of: $0) }.all
+            + EmbeddingRoutes(
+                catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit
+            ) { upstreams.upstream(of: $0) }.all
             + UnservedSurfaces(catalog: catalog).all
             + BillingRoutes(database: tenants).all
             + UsageRoutes(database: tenants).all

@@ -97,6 +97,9 @@ def check_good(value: dict, schema: str | None):
         return check_list(value)
     known = {"chat.completion": "CreateChatCompletionResponse", "model": "Model", "list": "ListModelsResponse"}
     schema = schema or known.get(value.get("object"))
+    if value.get("object") == "list" and "usage" in value:
+        # Vectors in base64, which the SDK asks for and never shows, are not in the description.
+        schema = "CreateEmbeddingResponse" if isinstance(value["data"][0]["embedding"], list) else "none"
     if schema and schema != "none":
         openapi.check(schema, value)
     if value.get("object") == "chat.completion":

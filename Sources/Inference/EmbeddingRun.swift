@@ -1,0 +1,125 @@
+import Billing
+import FastCGI
+import JSON
+import OpenAI
+import Server
+
+/// One accepted request for embeddings, from its first call of the model server to its settlement: all or nothing.
+struct EmbeddingRun {
+    let asked: EmbeddingRequest
+    let readings: LimitReadings
+    let settlement: Settlement
+    let upstream: any Upstream
+    let context: Context
+
+    func answer() throws -> Response {
+        var answer = EmbeddingAnswer(count: asked.inputs.count, isBase64: asked.isBase64)
+        var call: any UpstreamCall
+        var calls = asked.calls[...]
+        call = dispatch(calls.first ?? 0..<0)
+        do {
+            while let inputs = calls.popFirst() {
+                try receive(call, of: inputs, into: &answer)
+                if let next = calls.first { call = dispatch(next) }
+            }
+            if let dimensions = asked.dimensions, dimensions != answer.size { throw Self.hasNotThatSize(dimensions, native: answer.size) }
+            return try settled(answer, call)
+        } catch let error as SettlementFailed {
+            throw shown(error, call)
+        } catch {
+            call.cancel()
+            try settleFailure(error, call)
+            throw shown(error, call)
+        }
+    }
+
+    private func dispatch(_ inputs: Range<Int>) -> any UpstreamCall {
+        let (endpoint, scale) = (settlement.endpoint, context.services.timeScale)
+        return upstream.send(
+            UpstreamRequest(
+                path: "embeddings", body: asked.body(of: inputs, for: endpoint), isStream: false, requestID: context.requestID,
+                deadline: deadline, queueWait: settlement.profile.wait(tier: endpoint.tier.queueWait) * scale,
+                clientDescriptor: context.claim == nil ? context.clientDescriptor : nil))
+    }
+
+    private var deadline: ContinuousClock.Instant {
+        context.start + settlement.endpoint.effectiveLimits.requestTimeout * context.services.timeScale
+    }
+
+    private func receive(_ call: any UpstreamCall, of inputs: Range<Int>, into answer: inout EmbeddingAnswer) throws {
+        var isAnswered = false
+        while true {
+            switch call.next(until: deadline) {
+            case .frame(let body):
+                do {
+                    try context.services.parser.parse(body) { try answer.add($0, of: inputs) }
+                } catch is MalformedAnswer, is JSONError {
+                    throw ChatRun.invalidUpstream
+                }
+                isAnswered = true
+            case .finished:
+                guard isAnswered else { throw ChatRun.invalidUpstream }
+                return
+            case .fault(let fault): throw fault
+            case .clientGone: throw ClientGone()
+            case .silence: throw ChatRun.timeout
+            }
+        }
+    }
+
+    /// Books the run, together with the answer of a request that has an Idempotency-Key.
+    private func settled(_ answer: EmbeddingAnswer, _ call: any UpstreamCall) throws -> Response {
+        var usage = TokenUsage(estimatedInput: asked.tokenEstimate, outputBytes: 0, reasoningBytes: 0)
+        if let counted = answer.promptTokens {
+            usage.input = counted
+            usage.isEstimated = false
+        }
+        let response = Response.json(
+            answer.body(model: settlement.endpoint.modelName, promptTokens: usage.input), headers: headers(call))
+        try settle(Outcome(usage: usage), call, storing: response)
+        return response
+    }
+
+    private func settleFailure(_ error: any Error, _ call: any UpstreamCall) throws {
+        var outcome = Outcome()
+        outcome.error = error is ClientGone ? .clientClosedRequest : ErrorRendering.apiError(error).code
+        outcome.status = outcome.error?.status ?? 500
+        try settle(outcome, call, storing: nil)
+    }
+
+    private func settle(_ outcome: Outcome, _ call: any UpstreamCall, storing response: Response?) throws {
+        context.log.workerID = call.workerID
+        context.log.inputTokens = outcome.usage?.input
+        context.log.errorCode = outcome.error
+        do {
+            var isStored = false
+            let event = try settlement.settle(outcome, timeToFirstToken: nil, call: call) { _ in
+                let row = response.flatMap { context.claim?.commitRow($0) }
+                isStored = row != nil
+                return row
+            }
+            context.log.costNano = event.costNano
+            if isStored { context.claim?.completed() }
+        } catch {
+            context.services.logger.error("settlement failed", metadata: ["request_id": "\(context.requestID)", "error": "\(error)"])
+            throw SettlementFailed()
+        }
+    }
+
+    private func headers(_ call: any UpstreamCall) -> [(name: String, value: String)] {
+        InferenceHeaders.routing(settlement.endpoint, call) + InferenceHeaders.limits(readings)
+    }
+
+    private func shown(_ error: any Error, _ call: any UpstreamCall) -> any Error {
+        if error is ClientGone { return error }
+        var apiError = ErrorRendering.apiError(error)
+        apiError.headers += headers(call)
+        return apiError
+    }
+
+    private static func hasNotThatSize(_ dimensions: Int, native: Int) -> APIError {
+        APIError(
+            .unsupportedParameter, "The model's embeddings have \(native) dimensions and cannot be cut to \(dimensions).",
+            param: "dimensions")
+    }
+}
