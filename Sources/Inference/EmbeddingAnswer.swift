@@ -12,7 +12,8 @@ package struct EmbeddingAnswer {
     /// Of each vector; 0 before the first.
     private(set) var size = 0
     /// Summed over the calls; nil where one of them gave none.
-    private(set) var promptTokens: Int? = 0
+    var promptTokens: Int? { sum.tokens }
+    private var sum = TokenSum()
 
     package init(count: Int, isBase64: Bool) {
         vectors = Array(repeating: nil, count: count)
@@ -29,8 +30,7 @@ package struct EmbeddingAnswer {
             vectors[index] = try written(embedding)
         }
         guard vectors[call].allSatisfy({ $0 != nil }) else { throw MalformedAnswer() }
-        let tokens = TokenUsage(root["usage"])?.input
-        promptTokens = promptTokens.flatMap { sum in tokens.map { sum + $0 } }
+        sum.add(root["usage"])
     }
 
     private mutating func written(_ embedding: JSONElement) throws -> [UInt8] {
@@ -82,11 +82,8 @@ package struct EmbeddingAnswer {
         }
         json.raw(#"],"model":"#)
         json.string(model)
-        json.raw(#","usage":{"prompt_tokens":"#)
-        json.integer(promptTokens)
-        json.raw(#","total_tokens":"#)
-        json.integer(promptTokens)
-        json.raw("}}" as StaticString)
+        json.usage(promptTokens: promptTokens)
+        json.raw("}" as StaticString)
         return json.bytes
     }
 }

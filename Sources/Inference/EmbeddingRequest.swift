@@ -39,6 +39,7 @@ package struct EmbeddingRequest {
         }
         guard let input = root["input"], !input.isNull else { throw APIError.missing("input") }
         try read(input, for: endpoint)
+        calls = stride(from: 0, to: inputs.count, by: Self.inputsInCall).map { $0..<min($0 + Self.inputsInCall, inputs.count) }
         guard tokenEstimate <= Self.mostTokensInAll else {
             throw APIError.invalid("input", "The inputs have more than \(Self.mostTokensInAll) tokens together.")
         }
@@ -91,9 +92,7 @@ package struct EmbeddingRequest {
     }
 
     /// The inputs of each call of the model server.
-    var calls: [Range<Int>] {
-        stride(from: 0, to: inputs.count, by: Self.inputsInCall).map { $0..<min($0 + Self.inputsInCall, inputs.count) }
-    }
+    private(set) var calls: [Range<Int>] = []
 
     /// The body of one call.
     func body(of call: Range<Int>, for endpoint: EndpointRecord) -> [UInt8] {

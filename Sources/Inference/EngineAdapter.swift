@@ -16,6 +16,8 @@ public struct EngineAdapter: Sendable, Equatable {
     package var readsFiles: Bool?
     /// Its prefix cache takes a `cache_salt`; others may refuse a member that they do not know.
     package var saltsCache: Bool
+    /// Scores of its `rerank` are logits; others give 0 to 1.
+    package var scoresAreLogits: Bool
 
     package enum Counting: Sendable {
         /// Once, for all of them.
@@ -45,7 +47,7 @@ public struct EngineAdapter: Sendable, Equatable {
 
     init(
         traits: EngineTraits, knowsDevelopers: Bool, counting: Counting, alternatives: Alternatives, readsFiles: Bool?,
-        saltsCache: Bool = false
+        saltsCache: Bool = false, scoresAreLogits: Bool = false
     ) {
         self.traits = traits
         self.knowsDevelopers = knowsDevelopers
@@ -53,6 +55,7 @@ public struct EngineAdapter: Sendable, Equatable {
         self.alternatives = alternatives
         self.readsFiles = readsFiles
         self.saltsCache = saltsCache
+        self.scoresAreLogits = scoresAreLogits
     }
 
     /// Whether the usage in this answer, or this chunk, is that of one choice.

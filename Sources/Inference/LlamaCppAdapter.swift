@@ -4,8 +4,10 @@
 /// - `logprobs` alone has 20 alternatives for each token, and none at all with `top_logprobs: 0`.
 /// - Token ids outside the vocabulary are ignored without a word, so they are checked here by what it reports of its model.
 /// - Images and audio that a model does not read are a 500.
+/// - `rerank` gives logits.
 /// - There is no `cache_salt`, and a member `timings` in answers, which is left out like all members that are not OpenAI's.
 extension EngineAdapter {
     package static let llamaCpp = EngineAdapter(
-        traits: .llamaCpp, knowsDevelopers: false, counting: .apart, alternatives: .atLeastOne, readsFiles: false)
+        traits: .llamaCpp, knowsDevelopers: false, counting: .apart, alternatives: .atLeastOne, readsFiles: false,
+        scoresAreLogits: true)
 }

@@ -63,6 +63,7 @@ extension ErrorCode {
     public static let invalidToolSequence = ErrorCode("invalid_tool_sequence", 40012)
     public static let toolNotFound = ErrorCode("tool_not_found", 40013)
     public static let tooManyTools = ErrorCode("too_many_tools", 40015)
+    public static let tooManyDocuments = ErrorCode("too_many_documents", 40016)
     public static let taskModeMismatch = ErrorCode("task_mode_mismatch", 40017)
     public static let jsonTooDeep = ErrorCode("json_too_deep", 40018)
     public static let egressBlocked = ErrorCode("egress_blocked", 40019, fault: .policy, retry: .no)

@@ -6,7 +6,7 @@ extension ErrorCode {
     private static let current: [ErrorCode] = [
         .invalidRequest, .jsonParseError, .contextLengthExceeded, .invalidMessages, .unsupportedParameter,
         .unsupportedCombination, .unsupportedValue, .unsupportedContent, .unsupportedModality, .invalidToolName,
-        .invalidFunctionSchema, .invalidToolSequence, .toolNotFound, .tooManyTools, .taskModeMismatch, .jsonTooDeep,
+        .invalidFunctionSchema, .invalidToolSequence, .toolNotFound, .tooManyTools, .tooManyDocuments, .taskModeMismatch, .jsonTooDeep,
         .invalidValue, .missingRequiredParameter, .invalidCursor, .invalidMetadata, .invalidVersion, .invalidScope,
         .invalidCORSPolicy, .egressBlocked, .authenticationError, .apiKeyExpired, .insufficientCredits, .budgetExceeded, .scopeInsufficient,
         .crossProjectAccess, .endpointMismatch, .permissionDenied, .ipNotAllowed, .originNotAllowed, .tierNotAllowed, .notFound,
@@ -21,7 +21,7 @@ extension ErrorCode {
     ]
 
     private static let later: [ErrorCode] = [
-        ErrorCode("reserved_tool_name", 40010), ErrorCode("unknown_tool", 40014), ErrorCode("too_many_documents", 40016),
+        ErrorCode("reserved_tool_name", 40010), ErrorCode("unknown_tool", 40014),
         ErrorCode("embeddings_endpoint_required", 40020), ErrorCode("invalid_part_size", 40022), ErrorCode("invalid_part_number", 40023),
         ErrorCode("invalid_path", 40024), ErrorCode("empty_file", 40025), ErrorCode("unsupported_archive", 40026),
         ErrorCode("confirmation_required", 40028), ErrorCode("rerank_unavailable", 40029), ErrorCode("license_required", 40035),

@@ -30,6 +30,9 @@ struct Routes {
         let postgres = HealthRoutes.Check("postgres") {
             committer.isAccepting && (try? database.withConnection { try $0.query("SELECT 1") }) != nil
         }
+        let parted = PartedInference(
+            catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit
+        ) { upstreams.upstream(of: $0) }
         return HealthRoutes(checks: [postgres]).all
             + KeyRoutes(database: tenants, invalidations: invalidations).all
             + AuditRoutes(database: tenants).all
@@ -43,10 +46,8 @@ struct Routes {
                 catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit,
                 images: GuardedHTTPClient(outbound), cacheSalts: cacheSalts
             ) { upstreams.upstream(of: $0) }.all
-            + EmbeddingRoutes(
-                catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit
-            ) { upstreams.upstream(of: $0) }.all
-            + UnservedSurfaces(catalog: catalog).all
+            + EmbeddingRoutes(parted).all
+            + ScoreRoutes(parted).all
             + BillingRoutes(database: tenants).all
             + UsageRoutes(database: tenants).all
             + BudgetRoutes(database: tenants, invalidations: invalidations, outbound: outbound).all

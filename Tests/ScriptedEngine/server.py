@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from urllib.parse import parse_qs
 
-from . import embeddings
+from . import embeddings, scores
 from .answers import prompt_tokens
 from .connection import ClientGone, Connection, Request
 from .player import Broken, Player, send_whole
@@ -82,7 +82,9 @@ class Engine:
         elif path in ("/v1/chat/completions", "/chat/completions") and request.method == "POST":
             await self.answer_chat(connection, request)
         elif path in ("/v1/embeddings", "/embeddings") and request.method == "POST":
-            await self.answer_embeddings(connection, request)
+            await self.answer_by(embeddings.answer, connection, request)
+        elif path in ("/v1/rerank", "/rerank") and request.method == "POST":
+            await self.answer_by(scores.answer, connection, request)
         else:
             await self.refuse(connection, 404, f"{request.method} {request.path} is not here")
 
@@ -120,14 +122,14 @@ class Engine:
             self.counts.open -= 1
             connection.on_close = None
 
-    async def answer_embeddings(self, connection: Connection, request: Request):
+    async def answer_by(self, rule, connection: Connection, request: Request):
         body = json.loads(request.body)
         record = self.records.add(
             port=self.port, method=request.method, path=request.path, headers=request.headers, body=body, body_bytes=len(request.body))
         record.status, record.end = self.behaviour.all_status or 200, "complete"
         if self.behaviour.all_status is not None:
             return await self.refuse(connection, record.status, "as asked for")
-        await self.say(connection, 200, embeddings.answer(body))
+        await self.say(connection, 200, rule(body))
 
     async def play(self, connection: Connection, record, body):
         if not isinstance(body, dict):

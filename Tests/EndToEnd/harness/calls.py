@@ -98,6 +98,8 @@ def check_good(value: dict, schema: str | None):
     known = {"chat.completion": "CreateChatCompletionResponse", "model": "Model", "list": "ListModelsResponse"}
     schema = schema or known.get(value.get("object"))
     if value.get("object") == "list" and "usage" in value:
+        if "created" in value:
+            return  # Scores are not OpenAI's.
         # Vectors in base64, which the SDK asks for and never shows, are not in the description.
         schema = "CreateEmbeddingResponse" if isinstance(value["data"][0]["embedding"], list) else "none"
     if schema and schema != "none":

@@ -16,6 +16,7 @@ CODES = {
     "invalid_tool_sequence": (400, 40012),
     "tool_not_found": (400, 40013),
     "too_many_tools": (400, 40015),
+    "too_many_documents": (400, 40016),
     "task_mode_mismatch": (400, 40017),
     "json_too_deep": (400, 40018),
     "egress_blocked": (400, 40019),

@@ -4,26 +4,22 @@ import JSON
 import OpenAI
 import Server
 
-/// One accepted request for embeddings, from its first call of the model server to its settlement: all or nothing.
-struct EmbeddingRun {
-    let asked: EmbeddingRequest
+/// One accepted request, from its first call of the model server to its settlement.
+struct PartedRun<Work: PartedWork> {
+    var work: Work
     let readings: LimitReadings
     let settlement: Settlement
     let upstream: any Upstream
     let context: Context
 
-    func answer() throws -> Response {
-        var answer = EmbeddingAnswer(count: asked.inputs.count, isBase64: asked.isBase64)
-        var call: any UpstreamCall
-        var calls = asked.calls[...]
-        call = dispatch(calls.first ?? 0..<0)
+    mutating func answer() throws -> Response {
+        var call = dispatch(0)
         do {
-            while let inputs = calls.popFirst() {
-                try receive(call, of: inputs, into: &answer)
-                if let next = calls.first { call = dispatch(next) }
+            for part in 0..<work.parts {
+                if part > 0 { call = dispatch(part) }
+                try receive(call, of: part)
             }
-            if let dimensions = asked.dimensions, dimensions != answer.size { throw Self.hasNotThatSize(dimensions, native: answer.size) }
-            return try settled(answer, call)
+            return try settled(call)
         } catch let error as SettlementFailed {
             throw shown(error, call)
         } catch {
@@ -33,11 +29,11 @@ struct EmbeddingRun {
         }
     }
 
-    private func dispatch(_ inputs: Range<Int>) -> any UpstreamCall {
+    private func dispatch(_ part: Int) -> any UpstreamCall {
         let (endpoint, scale) = (settlement.endpoint, context.services.timeScale)
         return upstream.send(
             UpstreamRequest(
-                path: "embeddings", body: asked.body(of: inputs, for: endpoint), isStream: false, requestID: context.requestID,
+                path: Work.path, body: work.body(of: part, for: endpoint), isStream: false, requestID: context.requestID,
                 deadline: deadline, queueWait: settlement.profile.wait(tier: endpoint.tier.queueWait) * scale,
                 clientDescriptor: context.claim == nil ? context.clientDescriptor : nil))
     }
@@ -46,13 +42,13 @@ struct EmbeddingRun {
         context.start + settlement.endpoint.effectiveLimits.requestTimeout * context.services.timeScale
     }
 
-    private func receive(_ call: any UpstreamCall, of inputs: Range<Int>, into answer: inout EmbeddingAnswer) throws {
+    private mutating func receive(_ call: any UpstreamCall, of part: Int) throws {
         var isAnswered = false
         while true {
             switch call.next(until: deadline) {
             case .frame(let body):
                 do {
-                    try context.services.parser.parse(body) { try answer.add($0, of: inputs) }
+                    try context.services.parser.parse(body) { try work.add($0, of: part) }
                 } catch is MalformedAnswer, is JSONError {
                     throw ChatRun.invalidUpstream
                 }
@@ -68,14 +64,16 @@ struct EmbeddingRun {
     }
 
     /// Books the run, together with the answer of a request that has an Idempotency-Key.
-    private func settled(_ answer: EmbeddingAnswer, _ call: any UpstreamCall) throws -> Response {
-        var usage = TokenUsage(estimatedInput: asked.tokenEstimate, outputBytes: 0, reasoningBytes: 0)
-        if let counted = answer.promptTokens {
+    private func settled(_ call: any UpstreamCall) throws -> Response {
+        var usage = TokenUsage(estimatedInput: work.tokenEstimate, outputBytes: 0, reasoningBytes: 0)
+        if let counted = work.promptTokens {
             usage.input = counted
             usage.isEstimated = false
         }
-        let response = Response.json(
-            answer.body(model: settlement.endpoint.modelName, promptTokens: usage.input), headers: headers(call))
+        let identity = PartedIdentity(
+            requestID: context.requestID, created: Int(settlement.createdAtMicroseconds / 1_000_000), model: settlement.endpoint.modelName,
+            promptTokens: usage.input)
+        let response = Response.json(work.body(identity), headers: headers(call))
         try settle(Outcome(usage: usage), call, storing: response)
         return response
     }
@@ -115,11 +113,5 @@ struct EmbeddingRun {
         var apiError = ErrorRendering.apiError(error)
         apiError.headers += headers(call)
         return apiError
-    }
-
-    private static func hasNotThatSize(_ dimensions: Int, native: Int) -> APIError {
-        APIError(
-            .unsupportedParameter, "The model's embeddings have \(native) dimensions and cannot be cut to \(dimensions).",
-            param: "dimensions")
     }
 }

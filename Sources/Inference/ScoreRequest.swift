@@ -1,0 +1,115 @@
+import Catalog
+import JSON
+import OpenAI
+import Server
+
+/// Pairs of texts whose nearness the model server judges: those of a checked request to rerank documents or to score texts (02 §15).
+struct ScoreRequest {
+    /// Pairs that one call of the model server judges: they have one query.
+    struct Call {
+        /// A JSON string, with its quotation marks.
+        var query: [UInt8]
+        /// Of the pairs, in the order of the request.
+        var pairs: Range<Int>
+    }
+
+    private(set) var calls: [Call] = []
+    /// JSON strings, with their quotation marks; of each pair the second text.
+    private(set) var documents: [[UInt8]] = []
+    /// Documents that were cut because they are longer than the model's context, or than asked for.
+    private(set) var truncated = 0
+    private(set) var profile = RoutingProfile.standard
+    private(set) var tokenEstimate = 0
+    private(set) var mostTokens = 0
+
+    static let mostDocuments = 1_000
+    private static let bytesOfDocument = 256 << 10
+    private static let pairsInCall = 32
+    /// What a model puts around a pair.
+    private static let frame = 8
+
+    /// The members that rerank and score have in common.
+    init(checking root: JSONElement, for endpoint: EndpointRecord) throws {
+        if let tier = endpoint.defaults.serviceTier.flatMap(RoutingProfile.init(named:)) { profile = tier }
+        if let tier = root["service_tier"], !tier.isNull {
+            guard let chosen = RoutingProfile(named: try Fields.string(tier, "service_tier")) else {
+                throw APIError.invalid("service_tier", "'service_tier' must be 'auto', 'default', 'priority', 'scale' or 'flex'.")
+            }
+            profile = chosen
+        }
+        if let user = root["user"], !user.isNull { _ = try Fields.string(user, "user", atMost: 512) }
+        if let stream = root["stream"], !stream.isNull, try Fields.bool(stream, "stream") {
+            throw APIError.invalid("stream", "Scores are not streamed.")
+        }
+    }
+
+    /// - Returns: the text, which is not empty.
+    static func text(_ value: JSONElement, _ name: String) throws -> String {
+        let text = try Fields.string(value, name)
+        guard !text.isEmpty else { throw APIError.invalid(name, "'\(name)' must not be empty.") }
+        guard text.utf8.count <= bytesOfDocument else {
+            throw APIError(.requestTooLarge, "'\(name)' is larger than \(bytesOfDocument) bytes.", param: name)
+        }
+        return text
+    }
+
+    /// Adds pairs of this query.
+    /// - Parameters:
+    ///   - room: the most tokens of a document.
+    ///   - name: of the query in errors.
+    mutating func add(_ query: String, _ name: String, with texts: [String], room: Int, for endpoint: EndpointRecord) throws {
+        var room = room
+        if let context = endpoint.mostContext {
+            guard query.utf8.count / 6 < context - Self.frame else {
+                throw APIError(.contextLengthExceeded, "'\(name)' is longer than the model's context of \(context) tokens.", param: name)
+            }
+            room = max(1, min(room, context - Self.frame - Self.tokens(query)))
+        }
+        var json = JSONWriter(capacity: query.utf8.count + 16)
+        json.string(query)
+        let first = documents.count
+        for text in texts { add(document: text, room: room) }
+        let queryTokens = Self.tokens(query) + Self.frame
+        tokenEstimate += queryTokens * texts.count
+        mostTokens += ((query.utf8.count + 1) / 2 + Self.frame) * texts.count
+        calls += stride(from: first, to: documents.count, by: Self.pairsInCall).map {
+            Call(query: json.bytes, pairs: $0..<min($0 + Self.pairsInCall, documents.count))
+        }
+    }
+
+    /// A token has three bytes at least where texts are long, or the engine refuses what is left.
+    private mutating func add(document text: String, room: Int) {
+        var kept = text[...]
+        if text.utf8.count > room * 3 {
+            truncated += 1
+            var end = text.utf8.index(text.startIndex, offsetBy: room * 3)
+            while end.samePosition(in: text.unicodeScalars) == nil { end = text.utf8.index(before: end) }
+            kept = text[..<end]
+        }
+        tokenEstimate += Self.tokens(kept)
+        mostTokens += (kept.utf8.count + 1) / 2
+        var json = JSONWriter(capacity: kept.utf8.count + 16)
+        json.string(String(kept))
+        documents.append(json.bytes)
+    }
+
+    private static func tokens(_ text: some StringProtocol) -> Int { (text.utf8.count + 3) / 4 }
+
+    /// The body of one call.
+    func body(of call: Call, for endpoint: EndpointRecord) -> [UInt8] {
+        var json = JSONWriter(capacity: documents[call.pairs].reduce(call.query.count + 256) { $0 + $1.count + 1 })
+        json.raw(#"{"model":"#)
+        json.string(endpoint.upstreamModel)
+        json.raw(#","query":"#)
+        json.raw(call.query)
+        json.raw(#","top_n":"#)
+        json.integer(call.pairs.count)
+        json.raw(#","documents":["#)
+        for index in call.pairs {
+            if index > call.pairs.lowerBound { json.raw("," as StaticString) }
+            json.raw(documents[index])
+        }
+        json.raw("]}" as StaticString)
+        return json.bytes
+    }
+}
