@@ -53,3 +53,6 @@ bench-schema: build ## what checking an answer of 4 KB by its schema costs
 
 faults: ## the long fault tests
 	@infra/test --faults
+
+clients: build ## other people's client libraries against our stack
+	@infra/clients

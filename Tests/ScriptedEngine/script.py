@@ -64,6 +64,7 @@ class Script:
     never_answer: bool = False
 
     # Which of several scripts
+    after_tools: dict | None = None  # instead of all this, where the request ends with the result of a tool
     by_attempt: list = field(default_factory=list)  # the n-th call with the same X-Request-ID; the last one stays
     by_port: dict = field(default_factory=dict)
 
@@ -120,7 +121,10 @@ def find_script(body, default: Script) -> Script:
         except ValueError:
             return default
         if isinstance(value, dict) and isinstance(value.get("script"), dict):
-            return script_of(value["script"])
+            script = script_of(value["script"])
+            if script.after_tools is not None and body["messages"][-1].get("role") == "tool":
+                return script_of(script.after_tools)
+            return script
     return default
 
 
