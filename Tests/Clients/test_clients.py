@@ -128,7 +128,7 @@ def test_llama_index_calls_a_tool(stack, tenant, engine, rows):
     check_rows(rows, 1)
 
 
-def test_smolagents_run_a_loop_with_a_tool(stack, tenant, engine):
+def test_smolagents_call_a_tool(stack, tenant, engine, rows):
     from smolagents import ChatMessage, OpenAIServerModel, tool
 
     model = OpenAIServerModel(model_id="talk", api_base=stack.http_url, api_key=tenant.key.key)
@@ -136,3 +136,4 @@ def test_smolagents_run_a_loop_with_a_tool(stack, tenant, engine):
     call = answer.tool_calls[0].function
     arguments = json.loads(call.arguments) if isinstance(call.arguments, str) else call.arguments
     assert (call.name, arguments) == ("weather", {"city": "Bern"})
+    check_rows(rows, 1)

@@ -46,7 +46,8 @@ final class RunningFront: Sendable {
 
     func end() {
         front.drain()
-        #expect(returns(within: 5))
+        // Long enough for a machine that is busy with everything else.
+        #expect(returns(within: 60))
     }
 }
 
@@ -349,7 +350,7 @@ final class RunningFront: Sendable {
             running.leave()
             #expect(!old.returns(within: 0.1))
             idle.leave()
-            #expect(old.returns(within: 5))
+            #expect(old.returns(within: 60))
             #expect(try new.call([], []).text == "new")
             new.leave()
             next.end()
@@ -381,7 +382,7 @@ final class RunningFront: Sendable {
                     Issue.record(error)
                 }
             }
-            for front in fronts.withLock({ $0 }).dropLast() { #expect(front.returns(within: 5)) }
+            for front in fronts.withLock({ $0 }).dropLast() { #expect(front.returns(within: 60)) }
             fronts.withLock { $0.last }?.end()
         }
     }

@@ -43,8 +43,6 @@ import Testing
     private static let unmetered = [
         "GET models", "GET models/*id", "GET endpoints", "GET endpoints/:id", "GET endpoints/:id/stats", "GET endpoints/:id/limits",
         "GET usage/summary", "GET usage/daily", "GET usage/requests", "GET usage/requests/:request_id",
-        // They refuse: nothing serves these surfaces yet.
-        "POST embeddings", "POST rerank", "POST score",
     ]
     /// It makes a chat of its own.
     private static let meteredManagement = "POST endpoints/:id/test"

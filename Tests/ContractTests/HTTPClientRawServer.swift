@@ -59,6 +59,16 @@ final class RawConnection {
 
     deinit { end() }
 
+    /// False when the client closed. Signals that other tests send interrupt nothing here.
+    private func receive() -> Bool {
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = recv(descriptor, &chunk, chunk.count, 0)
+            if count > 0 { buffer.append(contentsOf: chunk[..<count]) }
+            if count >= 0 || errno != EINTR { return count > 0 }
+        }
+    }
+
     /// The next request as text, or nil when the client closed.
     func readRequest() -> String? {
         while !isClosed {
@@ -75,10 +85,7 @@ final class RawConnection {
                     return request
                 }
             }
-            var chunk = [UInt8](repeating: 0, count: 65536)
-            let count = recv(descriptor, &chunk, chunk.count, 0)
-            if count <= 0 { return nil }
-            buffer.append(contentsOf: chunk[..<count])
+            guard receive() else { return nil }
         }
         return nil
     }
@@ -92,10 +99,7 @@ final class RawConnection {
                 buffer.removeFirst(part.utf8.count)
                 return part
             }
-            var chunk = [UInt8](repeating: 0, count: 65536)
-            let count = recv(descriptor, &chunk, chunk.count, 0)
-            if count <= 0 { return nil }
-            buffer.append(contentsOf: chunk[..<count])
+            guard receive() else { return nil }
         }
         return nil
     }
@@ -107,6 +111,7 @@ final class RawConnection {
             var sent = 0
             while sent < bytes.count {
                 let count = Glibc.send(descriptor, bytes.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
+                if count < 0, errno == EINTR { continue }
                 if count <= 0 { return false }
                 sent += count
             }
