@@ -92,11 +92,7 @@ package struct ChatRequest {
             case "prompt_cache_key": _ = try Fields.string(value, "prompt_cache_key", atMost: 64)
             case "metadata": try Fields.metadata(value)
             case "store": _ = try Fields.bool(value, "store")
-            case "service_tier":
-                guard let chosen = RoutingProfile(named: try Fields.string(value, "service_tier")) else {
-                    throw APIError.invalid("service_tier", "'service_tier' must be 'auto', 'default', 'priority', 'scale' or 'flex'.")
-                }
-                profile = chosen
+            case "service_tier": profile = try RoutingProfile(checking: value)
             case "modalities":
                 try Fields.array(value, "modalities")
                 guard value.elements.map(\.string) == ["text"] else {

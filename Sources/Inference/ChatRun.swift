@@ -261,24 +261,7 @@ struct ChatRun {
     private func settle(
         _ outcome: Outcome, _ firstToken: Duration?, _ call: any UpstreamCall, answering: (UsageEvent) -> Response? = { _ in nil }
     ) throws {
-        context.log.workerID = call.workerID
-        context.log.timeToFirstByte = firstToken
-        context.log.inputTokens = outcome.usage?.input
-        context.log.outputTokens = outcome.usage?.output
-        context.log.errorCode = outcome.error
-        do {
-            var isStored = false
-            let event = try settlement.settle(outcome, timeToFirstToken: firstToken, call: call) { event in
-                let row = answering(event).flatMap { context.claim?.commitRow($0) }
-                isStored = row != nil
-                return row
-            }
-            context.log.costNano = event.costNano
-            if isStored { context.claim?.completed() }
-        } catch {
-            context.services.logger.error("settlement failed", metadata: ["request_id": "\(context.requestID)", "error": "\(error)"])
-            throw SettlementFailed()
-        }
+        try settlement.settle(outcome, timeToFirstToken: firstToken, call: call, in: context, answering: answering)
     }
 
     private func settleFailure(
@@ -322,11 +305,6 @@ struct ChatRun {
     static let invalidUpstream = APIError(.upstreamInvalidResponse, "The model server gave an invalid answer.")
     private static let interrupted = APIError(.streamInterrupted, "The model's answer broke off.")
     static let timeout = APIError(.gatewayTimeout, "The model did not answer in time.")
-}
-
-/// The usage row could not be made durable, so the answer must not look complete.
-struct SettlementFailed: APIErrorConvertible {
-    var apiError: APIError { .unavailable() }
 }
 
 extension Duration {

@@ -25,8 +25,10 @@ package struct EmbeddingAnswer {
     package mutating func add(_ root: JSONElement, of call: Range<Int>) throws {
         guard let data = root["data"], data.kind == .array else { throw MalformedAnswer() }
         for (position, item) in data.elements.enumerated() {
-            let index = call.lowerBound + (item["index"]?.integer ?? position)
-            guard call.contains(index), vectors[index] == nil, let embedding = item["embedding"] else { throw MalformedAnswer() }
+            let place = item["index"]?.integer ?? position
+            guard (0..<call.count).contains(place) else { throw MalformedAnswer() }
+            let index = call.lowerBound + place
+            guard vectors[index] == nil, let embedding = item["embedding"] else { throw MalformedAnswer() }
             vectors[index] = try written(embedding)
         }
         guard vectors[call].allSatisfy({ $0 != nil }) else { throw MalformedAnswer() }

@@ -28,11 +28,7 @@ package struct EmbeddingRequest {
             case "encoding_format": isBase64 = try Fields.choice(value, "encoding_format", of: ["float", "base64"]) == "base64"
             case "dimensions": dimensions = try Fields.integer(value, "dimensions", in: 1...65_536)
             case "user": _ = try Fields.string(value, "user", atMost: 512)
-            case "service_tier":
-                guard let chosen = RoutingProfile(named: try Fields.string(value, "service_tier")) else {
-                    throw APIError.invalid("service_tier", "'service_tier' must be 'auto', 'default', 'priority', 'scale' or 'flex'.")
-                }
-                profile = chosen
+            case "service_tier": profile = try RoutingProfile(checking: value)
             case "stream": if try Fields.bool(value, "stream") { throw APIError.invalid("stream", "Embeddings are not streamed.") }
             default: break
             }
@@ -98,7 +94,7 @@ package struct EmbeddingRequest {
     func body(of call: Range<Int>, for endpoint: EndpointRecord) -> [UInt8] {
         var json = JSONWriter(capacity: inputs[call].reduce(256) { $0 + $1.count + 1 })
         json.raw(#"{"model":"#)
-        json.string(endpoint.upstream.model ?? endpoint.modelName)
+        json.string(endpoint.upstreamModel)
         json.raw(#","encoding_format":"#)
         json.string(isBase64 ? "base64" : "float")
         if let dimensions {

@@ -86,22 +86,7 @@ struct PartedRun<Work: PartedWork> {
     }
 
     private func settle(_ outcome: Outcome, _ call: any UpstreamCall, storing response: Response?) throws {
-        context.log.workerID = call.workerID
-        context.log.inputTokens = outcome.usage?.input
-        context.log.errorCode = outcome.error
-        do {
-            var isStored = false
-            let event = try settlement.settle(outcome, timeToFirstToken: nil, call: call) { _ in
-                let row = response.flatMap { context.claim?.commitRow($0) }
-                isStored = row != nil
-                return row
-            }
-            context.log.costNano = event.costNano
-            if isStored { context.claim?.completed() }
-        } catch {
-            context.services.logger.error("settlement failed", metadata: ["request_id": "\(context.requestID)", "error": "\(error)"])
-            throw SettlementFailed()
-        }
+        try settlement.settle(outcome, timeToFirstToken: nil, call: call, in: context) { _ in response }
     }
 
     private func headers(_ call: any UpstreamCall) -> [(name: String, value: String)] {

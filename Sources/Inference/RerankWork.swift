@@ -4,12 +4,11 @@ import OpenAI
 import Server
 
 /// `POST rerank` (02 §15): documents by how well they answer a query.
-struct RerankWork: PartedWork {
-    static let path = "rerank"
+struct RerankWork: PairWork {
     static let surface = Surface.rerank
 
-    private var pairs: ScoreRequest
-    private var scores: Scores
+    private(set) var pairs: ScoreRequest
+    var scores: Scores
     private var topCount = Int.max
     /// What the answer repeats; empty where it does not.
     private var shown: [String] = []
@@ -46,15 +45,6 @@ struct RerankWork: PartedWork {
         guard !texts.isEmpty else { throw APIError.invalid("documents", "'documents' must not be empty.") }
         return texts
     }
-
-    var profile: RoutingProfile { pairs.profile }
-    var tokenEstimate: Int { pairs.tokenEstimate }
-    var mostTokens: Int { pairs.mostTokens }
-    var parts: Int { pairs.calls.count }
-    var promptTokens: Int? { scores.promptTokens }
-
-    func body(of part: Int, for endpoint: EndpointRecord) -> [UInt8] { pairs.body(of: pairs.calls[part], for: endpoint) }
-    mutating func add(_ root: JSONElement, of part: Int) throws { try scores.add(root, of: pairs.calls[part].pairs) }
 
     func body(_ identity: PartedIdentity) -> [UInt8] {
         var json = JSONWriter(capacity: 512 + 128 * pairs.documents.count)

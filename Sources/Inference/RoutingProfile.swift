@@ -1,5 +1,6 @@
 import JSON
 import OpenAI
+import Server
 
 /// What `service_tier` chooses inside the endpoint's tier: the echoed name and the price factor (05 §8).
 public struct RoutingProfile: Sendable, Equatable {
@@ -18,6 +19,14 @@ public struct RoutingProfile: Sendable, Equatable {
         case "flex", "cost": self.init(name: "flex", multiplierBasisPoints: 7_500)
         default: return nil
         }
+    }
+
+    /// The member `service_tier` of a request.
+    init(checking value: JSONElement) throws {
+        guard let profile = RoutingProfile(named: try Fields.string(value, "service_tier")) else {
+            throw APIError.invalid("service_tier", "'service_tier' must be 'auto', 'default', 'priority', 'scale' or 'flex'.")
+        }
+        self = profile
     }
 
     /// How long a request waits for a place at a busy upstream: `flex` gives time for its price, the others have their tier's.

@@ -31,12 +31,7 @@ struct ScoreRequest {
     /// The members that rerank and score have in common.
     init(checking root: JSONElement, for endpoint: EndpointRecord) throws {
         if let tier = endpoint.defaults.serviceTier.flatMap(RoutingProfile.init(named:)) { profile = tier }
-        if let tier = root["service_tier"], !tier.isNull {
-            guard let chosen = RoutingProfile(named: try Fields.string(tier, "service_tier")) else {
-                throw APIError.invalid("service_tier", "'service_tier' must be 'auto', 'default', 'priority', 'scale' or 'flex'.")
-            }
-            profile = chosen
-        }
+        if let tier = root["service_tier"], !tier.isNull { profile = try RoutingProfile(checking: tier) }
         if let user = root["user"], !user.isNull { _ = try Fields.string(user, "user", atMost: 512) }
         if let stream = root["stream"], !stream.isNull, try Fields.bool(stream, "stream") {
             throw APIError.invalid("stream", "Scores are not streamed.")

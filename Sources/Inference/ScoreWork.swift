@@ -4,13 +4,11 @@ import OpenAI
 import Server
 
 /// `POST score` (02 §15): how near texts are, one to many or pair by pair.
-struct ScoreWork: PartedWork {
-    /// Engines judge pairs by the same call.
-    static let path = "rerank"
+struct ScoreWork: PairWork {
     static let surface = Surface.score
 
-    private var pairs: ScoreRequest
-    private var scores: Scores
+    private(set) var pairs: ScoreRequest
+    var scores: Scores
 
     init(checking root: JSONElement, for endpoint: EndpointRecord) throws {
         pairs = try ScoreRequest(checking: root, for: endpoint)
@@ -47,15 +45,6 @@ struct ScoreWork: PartedWork {
         guard !texts.isEmpty else { throw APIError.invalid(name, "'\(name)' must not be empty.") }
         return (texts, name)
     }
-
-    var profile: RoutingProfile { pairs.profile }
-    var tokenEstimate: Int { pairs.tokenEstimate }
-    var mostTokens: Int { pairs.mostTokens }
-    var parts: Int { pairs.calls.count }
-    var promptTokens: Int? { scores.promptTokens }
-
-    func body(of part: Int, for endpoint: EndpointRecord) -> [UInt8] { pairs.body(of: pairs.calls[part], for: endpoint) }
-    mutating func add(_ root: JSONElement, of part: Int) throws { try scores.add(root, of: pairs.calls[part].pairs) }
 
     func body(_ identity: PartedIdentity) -> [UInt8] {
         var json = JSONWriter(capacity: 512 + 64 * pairs.documents.count)

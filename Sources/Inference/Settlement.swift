@@ -53,6 +53,32 @@ struct Settlement {
         return event
     }
 
+    /// Settles, notes in the log what happened, and completes the request's Idempotency-Key with its answer.
+    /// - Throws: `SettlementFailed`.
+    func settle(
+        _ outcome: Outcome, timeToFirstToken: Duration?, call: any UpstreamCall, in context: Context,
+        answering: (UsageEvent) -> Response?
+    ) throws {
+        context.log.workerID = call.workerID
+        context.log.timeToFirstByte = timeToFirstToken
+        context.log.inputTokens = outcome.usage?.input
+        context.log.outputTokens = outcome.usage?.output
+        context.log.errorCode = outcome.error
+        do {
+            var isStored = false
+            let event = try settle(outcome, timeToFirstToken: timeToFirstToken, call: call) { event in
+                let row = answering(event).flatMap { context.claim?.commitRow($0) }
+                isStored = row != nil
+                return row
+            }
+            context.log.costNano = event.costNano
+            if isStored { context.claim?.completed() }
+        } catch {
+            context.services.logger.error("settlement failed", metadata: ["request_id": "\(context.requestID)", "error": "\(error)"])
+            throw SettlementFailed()
+        }
+    }
+
     private func event(_ outcome: Outcome, timeToFirstToken: Duration?, call: any UpstreamCall) -> UsageEvent {
         var event = UsageEvent(
             id: requestID, projectID: principal.projectID, requestID: requestID, surface: surface, tier: endpoint.tier.slug,
@@ -101,4 +127,9 @@ struct Settlement {
         clock_gettime(CLOCK_REALTIME, &now)
         return Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_nsec) / 1_000
     }
+}
+
+/// The usage row could not be made durable, so the answer must not look complete.
+struct SettlementFailed: APIErrorConvertible {
+    var apiError: APIError { .unavailable() }
 }

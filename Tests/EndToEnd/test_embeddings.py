@@ -127,7 +127,7 @@ def test_a_chat_endpoint_makes_no_embeddings(make_tenant, shop):
     expect_error(shop.chat("hi"), 400, "task_mode_mismatch", param="model")
 
 
-@pytest.mark.parametrize("fault", ["short", "twice", "size", "nothing", "nan"])
+@pytest.mark.parametrize("fault", ["short", "twice", "size", "nothing", "nan", "place"])
 def test_an_answer_that_lacks_something_is_none_at_all(shop, usage, fault):
     """All or nothing: the fault stands in the second of three calls."""
     given = [f"text {number}" for number in range(150)]

@@ -42,6 +42,8 @@ def answer(body: dict) -> dict:
         data.pop()
     if "twice" in faults:
         data.append(dict(data[0]))
+    if "place" in faults:
+        data[-1]["index"] = 2**63 - 1
     if "backwards" in faults:
         data.reverse()
     count = sum(tokens(each) for each in given)
