@@ -5,7 +5,7 @@ export PORT_BASE
 SWIFT_SOURCES = $(wildcard Package.swift Sources workers Tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stop status logs clean build format format-check bench bench-ledger bench-schema faults setup
+.PHONY: help run test stop status logs clean build format format-check bench bench-ledger bench-schema faults clients setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

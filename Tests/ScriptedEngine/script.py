@@ -113,19 +113,20 @@ def script_of(values: dict) -> Script:
     return Script(**values)
 
 
-def find_script(body, default: Script) -> Script:
+def find_script(body) -> Script | None:
+    """The script that the last user message carries."""
     text = last_user_text(body)
     if text.startswith("{"):
         try:
             value = json.loads(text)
         except ValueError:
-            return default
+            return None
         if isinstance(value, dict) and isinstance(value.get("script"), dict):
             script = script_of(value["script"])
             if script.after_tools is not None and body["messages"][-1].get("role") == "tool":
                 return script_of(script.after_tools)
             return script
-    return default
+    return None
 
 
 def choose(script: Script, attempt: int, port: int) -> Script:

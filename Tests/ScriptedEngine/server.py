@@ -27,6 +27,7 @@ class Behaviour:
     models: list = field(default_factory=lambda: list(MODELS))
     model_members: dict = field(default_factory=dict)  # merged into every model, such as owned_by
     default_script: dict = field(default_factory=dict)
+    turns: list = field(default_factory=list)  # scripts of requests that carry none, in turn, before default_script
 
 
 def too_long(prompt: int, limit: int) -> dict:
@@ -135,13 +136,16 @@ class Engine:
         if not isinstance(body, dict):
             record.status, record.end = 400, "complete"
             return await self.refuse(connection, 400, "the body is not a JSON object")
-        script = choose(find_script(body, self.default_script), record.attempt, self.port)
+        script = choose(find_script(body) or self.next_turn(), record.attempt, self.port)
         if self.behaviour.all_status is not None:
             script = Script(status=self.behaviour.all_status, body=self.behaviour.all_body)
         limit = self.behaviour.context_length
         if limit is not None and prompt_tokens(body) > limit:
             script = Script(status=400, error=too_long(prompt_tokens(body), limit))
         await Player(connection, record, body, script, f"chatcmpl-upstream{record.sequence}").play()
+
+    def next_turn(self) -> Script:
+        return script_of(self.behaviour.turns.pop(0)) if self.behaviour.turns else self.default_script
 
     def note_close(self, record):
         if record.end == "running":
