@@ -1,3 +1,5 @@
+import Glibc
+
 /// A request. Names and values of headers hold no line breaks; who takes them from outside checks that.
 public struct HTTPRequest: Sendable {
     public enum Method: Sendable { case get, post }
@@ -26,23 +28,46 @@ public struct HTTPHead: Sendable {
 
     /// The value of the first header of that name, in whatever case it came.
     public func value(of name: String) -> String? {
-        var rest = lines[...]
-        while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-            let line = rest[..<end]
-            rest = rest[(end + 1)...]
-            guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
-            guard line[..<colon].elementsEqual(name.utf8, by: { $0 | 0x20 == $1 | 0x20 }) else { continue }
-            return String(decoding: line[(colon + 1)...].trimmingSpaces(), as: UTF8.self)
+        withValue(of: name) { $0.map { String(decoding: $0, as: UTF8.self) } }
+    }
+
+    /// Whether the content type is `json` or `…+json`; parameters do not count.
+    public var isJSON: Bool {
+        withValue(of: "content-type") { value in
+            guard let value else { return false }
+            let type = value[..<(value.firstIndex { $0 == UInt8(ascii: ";") || $0 == UInt8(ascii: " ") } ?? value.endIndex)]
+            return type.suffix(4).isEqual(to: "json")
         }
-        return nil
+    }
+
+    /// Whether the content type is `text/event-stream`.
+    public var isEventStream: Bool {
+        withValue(of: "content-type") { $0?.prefix(17).isEqual(to: "text/event-stream") ?? false }
+    }
+
+    private func withValue<Value>(of name: String, _ read: (Slice<UnsafeRawBufferPointer>?) -> Value) -> Value {
+        lines.withUnsafeBytes { bytes in
+            var rest = bytes[...]
+            while !rest.isEmpty, let end = memchr(bytes.baseAddress! + rest.startIndex, 10, rest.count) {
+                let line = rest[..<(bytes.baseAddress!.distance(to: end))]
+                rest = rest[(line.endIndex + 1)...]
+                let value = line.dropFirst(name.utf8.count)
+                guard value.first == UInt8(ascii: ":"), line.prefix(name.utf8.count).isEqual(to: name) else { continue }
+                return read(value.dropFirst().trimmingSpaces())
+            }
+            return read(nil)
+        }
     }
 }
 
-extension ArraySlice<UInt8> {
-    fileprivate func trimmingSpaces() -> ArraySlice<UInt8> {
+extension Slice<UnsafeRawBufferPointer> {
+    /// Whether these are the letters of `text`, in whatever case.
+    fileprivate func isEqual(to text: String) -> Bool { elementsEqual(text.utf8) { $0 | 0x20 == $1 | 0x20 } }
+
+    fileprivate func trimmingSpaces() -> Self {
         func isSpace(_ byte: UInt8) -> Bool { byte == 32 || byte == 9 || byte == 13 }
         let start = drop(while: isSpace)
-        guard let last = start.lastIndex(where: { !isSpace($0) }) else { return [] }
+        guard let last = start.lastIndex(where: { !isSpace($0) }) else { return start[start.endIndex...] }
         return start[...last]
     }
 }

@@ -66,11 +66,7 @@ final class HTTPUpstreamAttempt {
     private var isSuccess: Bool { head.map { (200..<300).contains($0.status) } ?? false }
     private var isStream: Bool { request.isStream && isSuccess }
 
-    private var hasExpectedType: Bool {
-        let type = head?.value(of: "content-type")?.lowercased() ?? ""
-        // Without parameters: application/json, application/problem+json, text/json.
-        return request.isStream ? type.hasPrefix("text/event-stream") : type.prefix { $0 != ";" && $0 != " " }.hasSuffix("json")
-    }
+    private var hasExpectedType: Bool { head.map { request.isStream ? $0.isEventStream : $0.isJSON } ?? false }
 
     private func take(_ bytes: UnsafeRawBufferPointer) -> Event? {
         if isStream {

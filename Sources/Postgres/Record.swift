@@ -1,3 +1,5 @@
+import Glibc
+
 /// One value of a composite type in binary form, as `record_recv` of Postgres reads it: a count of columns, and for each its type, its length and
 /// its bytes, all in network byte order. Nothing is turned into digits and back, on neither side.
 public struct Record: Sendable {
@@ -23,10 +25,14 @@ public struct Record: Sendable {
 
     /// Postgres has no NUL in texts and would refuse the whole row: U+FFFD stands for it.
     public mutating func text(_ value: String?) {
-        guard let value else { return null(TypeID.text) }
-        guard !value.utf8.contains(0) else { return text(String(value.unicodeScalars.map { $0 == "\0" ? "\u{FFFD}" : Character($0) })) }
-        begin(TypeID.text, length: value.utf8.count)
-        bytes.append(contentsOf: value.utf8)
+        guard var value else { return null(TypeID.text) }
+        let isWritten = value.withUTF8 { utf8 in
+            guard utf8.isEmpty || memchr(utf8.baseAddress!, 0, utf8.count) == nil else { return false }
+            begin(TypeID.text, length: utf8.count)
+            bytes.append(contentsOf: utf8)
+            return true
+        }
+        if !isWritten { text(String(value.unicodeScalars.map { $0 == "\0" ? "\u{FFFD}" : Character($0) })) }
     }
 
     public mutating func bigint(_ value: some FixedWidthInteger) {
@@ -74,8 +80,7 @@ public struct Record: Sendable {
 
     private mutating func begin(_ type: Int32, length: Int) {
         columns += 1
-        append(type)
-        append(Int32(length))
+        append(Int64(type) << 32 | Int64(UInt32(bitPattern: Int32(length))))
     }
 
     private mutating func append(_ value: some FixedWidthInteger) {

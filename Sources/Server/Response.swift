@@ -76,10 +76,12 @@ public struct Response {
     private static func append(_ header: (name: String, value: String), to head: inout [UInt8]) {
         append(header.name, to: &head)
         append(": ", to: &head)
-        let start = head.count
-        append(header.value, to: &head)
-        // A value never opens a second line, whatever it was made of.
-        for index in start..<head.count where head[index] < 0x20 { head[index] = UInt8(ascii: " ") }
+        var value = header.value
+        value.withUTF8 { bytes in
+            // A value never opens a second line, whatever it was made of.
+            guard bytes.contains(where: { $0 < 0x20 }) else { return head.append(contentsOf: bytes) }
+            head.append(contentsOf: bytes.map { max($0, UInt8(ascii: " ")) })
+        }
         append("\r\n", to: &head)
     }
 
