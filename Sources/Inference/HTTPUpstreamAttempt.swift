@@ -107,9 +107,9 @@ final class HTTPUpstreamAttempt {
             return .frame(body.bytes)
         }
         let said = UpstreamErrorBody(body.bytes)
-        guard UpstreamFailure.isClientFault(status: status) || said.saysContentUnsupported else {
+        guard UpstreamFailure.isClientFault(status: status) || said.saysContentUnsupported || said.saysContextExceeded else {
             return .failed(.status(status, retryAfter: head?.value(of: "retry-after").flatMap { Int($0) }))
         }
-        return .refused(said.apiError(hosts: upstream.targets.map(\.host)))
+        return .refused(said.apiError(hosts: upstream.targets.map(\.host), input: request.input))
     }
 }

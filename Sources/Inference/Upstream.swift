@@ -27,6 +27,16 @@ public struct UpstreamRequest: Sendable {
         self.queueWait = queueWait
         self.clientDescriptor = clientDescriptor
     }
+
+    /// The member that the model reads.
+    var input: String {
+        switch path {
+        case "embeddings": "input"
+        case "rerank": "documents"
+        case "completions": "prompt"
+        default: "messages"
+        }
+    }
 }
 
 /// What happened next on a call.

@@ -24,21 +24,26 @@ struct UpstreamErrorBody {
 
     /// Whether the prompt and the answer do not fit the model's context.
     var saysContextExceeded: Bool {
-        words.contains { word in Self.contextPhrases.contains { word.contains($0) } }
+        saysBatchExceeded || words.contains { word in Self.contextPhrases.contains { word.contains($0) } }
     }
+
+    /// Whether a text does not fit the batch in which llama.cpp reads the inputs of embeddings and rerank as a whole: it says so with a 500, and advice
+    /// for its operator.
+    private var saysBatchExceeded: Bool { words.contains { $0.contains("is too large to process") } }
 
     private static let contextPhrases = [
         "context_length_exceeded", "exceed_context_size", "maximum context length", "exceeds the available context size",
         "maximum model length", "max_model_len", "context window",
     ]
 
-    func apiError(hosts: [String]) -> APIError {
-        let text = message.flatMap { Self.cleaned($0, hosts: hosts) }
+    /// - Parameter input: the member of the client's request that the model read.
+    func apiError(hosts: [String], input: String) -> APIError {
+        let text = saysBatchExceeded ? nil : message.flatMap { Self.cleaned($0, hosts: hosts) }
         if saysContextExceeded {
-            return APIError(.contextLengthExceeded, text ?? "The request is longer than the model's context.", param: param ?? "messages")
+            return APIError(.contextLengthExceeded, text ?? "The request is longer than the model's context.", param: param ?? input)
         }
         if saysContentUnsupported {
-            return APIError(.unsupportedContent, text ?? "The model does not read this content.", param: param ?? "messages")
+            return APIError(.unsupportedContent, text ?? "The model does not read this content.", param: param ?? input)
         }
         return APIError(.invalidRequest, text ?? "The model server refused the request.", param: param)
     }
