@@ -1,12 +1,11 @@
 """Whose server is behind an endpoint: stated or recognized, and what is done about its habits."""
 
-import os
 import re
 
-import httpx
 import pytest
 
 from harness.calls import expect_error, messages, script
+from harness.stack import default_engine
 from harness.tenants import Project
 from harness.together import eventually
 from test_endpoints import ENDPOINTS, Owner
@@ -114,10 +113,7 @@ def test_a_member_that_llama_cpp_names_in_its_message_is_the_param(tenant, engin
 
 
 def test_the_default_engine_is_recognized(owner):
-    url = os.environ.get("XEROTIER_ENGINE_URL")
-    if not url:
-        pytest.skip("XEROTIER_ENGINE_URL is not set: this stack runs without the real model")
-    name = httpx.get(url.removesuffix("/") + "/models", timeout=30).json()["data"][0]["id"]
+    url, name = default_engine()
     made = owner.post(ENDPOINTS, {"slug": "real", "tier": "demo", "upstream": {"url": url, "model": name}})
     assert made.status_code == 201, made.text
     recognized(owner, "real", "llama_cpp")

@@ -6,15 +6,13 @@ import httpx
 import pytest
 
 from harness.calls import expect_error, messages
+from harness.stack import default_engine
 from harness.together import eventually
 
 
 @pytest.fixture(scope="module")
 def real(make_tenant):
-    url = os.environ.get("XEROTIER_ENGINE_URL")
-    if not url:
-        pytest.skip("XEROTIER_ENGINE_URL is not set: this stack runs without the real model")
-    name = httpx.get(url.removesuffix("/").removesuffix("/v1") + "/v1/models", timeout=30).json()["data"][0]["id"]
+    url, name = default_engine()
     tenant = make_tenant(upstream_url=url, upstream_model=name, model="small-model", context_length=2048, max_concurrent=4)
     # The platform looks at new endpoints every few seconds; once it knows the engine it knows its tokens.
     eventually(lambda: tenant.chat("hi", logit_bias={"99999999": 1}, max_tokens=1, timeout=120).status_code == 400, seconds=60)

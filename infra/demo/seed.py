@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the project `demo` with its endpoint `demo`, 100 USD of credit and a key, or changes them to what is wanted now, and writes .run/demo.env."""
+"""Makes the project `demo` with its endpoints, 100 USD of credit and a key, or changes them to what is wanted now, and writes .run/demo.env."""
 
 import json
 import os
@@ -12,6 +12,11 @@ import environment
 import upstream
 
 PROJECT, ENDPOINT, TIER = "demo", "demo", "demo"
+# The default engine has two more models: for each endpoint its task mode, and the variables with the engine's URL and with the endpoint's slug.
+MORE_ENDPOINTS = {
+    "demo-embed": ("embed", "XEROTIER_ENGINE_EMBEDDINGS_URL", "XEROTIER_EMBEDDINGS_ENDPOINT"),
+    "demo-rerank": ("score", "XEROTIER_ENGINE_RERANK_URL", "XEROTIER_RERANK_ENDPOINT"),
+}
 # A second tenant, so that the walls between two can be tried out.
 PROJECT_B = "demo-b"
 # Dollars.
@@ -31,12 +36,31 @@ def migrate(stack: dict[str, str], *arguments: str) -> dict:
 
 
 def endpoint_arguments(stack: dict[str, str]) -> list[str]:
-    """The default engine has eight slots. Another server is asked for its model, unless that is named."""
+    """A server that was named is asked for its model, unless that is named too."""
     if url := os.environ.get("XEROTIER_DEMO_UPSTREAM"):
         model = os.environ.get("XEROTIER_DEMO_MODEL") or upstream.first_model(url)
         return ["--model", model, "--upstream-url", url, "--max-concurrent", "4096"]
-    url = stack["XEROTIER_ENGINE_URL"]
-    return ["--model", upstream.first_model(url), "--upstream-url", url, "--max-concurrent", "8", "--context-length", str(upstream.context_of_a_slot(url))]
+    return engine_arguments(stack["XEROTIER_ENGINE_URL"])
+
+
+def engine_arguments(url: str) -> list[str]:
+    """What the default engine says of itself, and that it is llama.cpp: until its health is probed nobody else knows."""
+    slots, context = upstream.slots(url)
+    return ["--engine", "llama_cpp", "--model", upstream.first_model(url), "--upstream-url", url, "--max-concurrent", str(slots), "--context-length", str(context)]
+
+
+def set_endpoint(stack: dict[str, str], slug: str, *arguments: str) -> None:
+    migrate(stack, "endpoint", "set", "--project", PROJECT, "--slug", slug, "--tier", TIER, *arguments)
+
+
+def set_more_endpoints(stack: dict[str, str]) -> dict[str, str]:
+    """Answers the variables with their slugs: none where the default engine does not run."""
+    shown = {}
+    for slug, (mode, url, variable) in MORE_ENDPOINTS.items():
+        if stack[url]:
+            set_endpoint(stack, slug, "--task-mode", mode, *engine_arguments(stack[url]))
+            shown[variable] = slug
+    return shown
 
 
 def wait_until_ready(stack: dict[str, str]) -> None:
@@ -78,7 +102,8 @@ def main() -> None:
     migrate(stack, "project", "set", "--slug", PROJECT, "--name", "Demo")
     # Once, however often this runs.
     print(run("billing", stack, "grant", "--project", PROJECT, "--usd", CREDIT, "--key", "grant:demo").strip())
-    migrate(stack, "endpoint", "set", "--project", PROJECT, "--slug", ENDPOINT, "--tier", TIER, *endpoint_arguments(stack))
+    set_endpoint(stack, ENDPOINT, *endpoint_arguments(stack))
+    more = set_more_endpoints(stack)
     migrate(stack, "project", "set", "--slug", PROJECT_B, "--name", "Demo B")
     wait_until_ready(stack)
     shown = {name: stack[name] for name in ["XEROTIER_BASE_URL", "XEROTIER_HTTP_URL"]}
@@ -86,13 +111,14 @@ def main() -> None:
         "XEROTIER_API_KEY": demo_key(stack, "XEROTIER_API_KEY", PROJECT, "inference,management"),
         "XEROTIER_PROJECT": PROJECT,
         "XEROTIER_ENDPOINT": ENDPOINT,
+        **more,
         "XEROTIER_ADMIN_KEY": demo_key(stack, "XEROTIER_ADMIN_KEY", PROJECT, "management"),
         "XEROTIER_PROJECT_B": PROJECT_B,
         "XEROTIER_API_KEY_B": demo_key(stack, "XEROTIER_API_KEY_B", PROJECT_B, "inference,management"),
     }
     shown |= {name: stack[name] for name in ["XEROTIER_CA_FILE", "DATABASE_URL"]}
     environment.write(environment.DEMO, shown)
-    print(f"project {PROJECT}, endpoint {ENDPOINT}: see .run/demo.env")
+    print(f"project {PROJECT}, endpoints {', '.join([ENDPOINT, *more.values()])}: see .run/demo.env")
 
 
 if __name__ == "__main__":

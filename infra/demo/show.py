@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Shows a streamed chat completion, made with the openai SDK as it comes, and then how to go on from there."""
+"""Shows calls made with the openai SDK as it comes: a streamed chat completion, and one of each other surface; then how to go on from there."""
 
 import os
 
 import environment
+import surfaces
 
 LOGS = environment.ROOT / ".run" / "log"
 QUESTION = "Say hello to the world in one short sentence."
@@ -20,6 +21,12 @@ def main() -> None:
     print(f"> {QUESTION}")
     try:
         stream_answer(client, demo["XEROTIER_ENDPOINT"])
+        # Servers of others (XEROTIER_DEMO_UPSTREAM) have a chat model alone.
+        if "XEROTIER_EMBEDDINGS_ENDPOINT" in demo:
+            print()
+            surfaces.embeddings(client, demo["XEROTIER_EMBEDDINGS_ENDPOINT"])
+            surfaces.rerank(client, demo["XEROTIER_RERANK_ENDPOINT"])
+            surfaces.score(client, demo["XEROTIER_RERANK_ENDPOINT"])
     except openai.APIError as error:
         raise SystemExit(f"\nthe demonstration failed: {error}; see {LOGS}") from None
     print_how_to_go_on(demo)

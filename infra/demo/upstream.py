@@ -25,9 +25,10 @@ def first_model(url: str) -> str:
         raise SystemExit(f"{url} does not list its models ({error!r}): set XEROTIER_DEMO_MODEL") from None
 
 
-def context_of_a_slot(url: str) -> int:
-    """How many tokens one request may have, as the default engine says."""
-    return httpx.get(f"{url.removesuffix('/v1')}/props", timeout=10).raise_for_status().json()["default_generation_settings"]["n_ctx"]
+def slots(url: str) -> tuple[int, int]:
+    """How many requests the default engine answers at a time there, and how many tokens each may have, as it says."""
+    said = httpx.get(f"{url.removesuffix('/v1')}/props", timeout=10).raise_for_status().json()
+    return said["total_slots"], said["default_generation_settings"]["n_ctx"]
 
 
 if __name__ == "__main__":

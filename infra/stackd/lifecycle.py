@@ -22,6 +22,8 @@ from .supervisor import Supervisor, last_line, render
 
 MIGRATIONS = ROOT / "infra" / "postgres" / "migrations"
 MEBIBYTE = 1 << 20
+# In the order of the engine's ports.
+ENGINE_URLS = ["XEROTIER_ENGINE_URL", "XEROTIER_ENGINE_EMBEDDINGS_URL", "XEROTIER_ENGINE_RERANK_URL"]
 NEEDED = ["/usr/bin/supervisord", "/usr/bin/redis-server", nginx.BINARY, nginx.STREAM_MODULE, "/usr/bin/openssl", "/usr/bin/setpriv"]
 
 
@@ -90,7 +92,8 @@ def bring_up(settings: Settings) -> None:
     names = set(wanted) - {"supervisord"}
     wait_for("the whole stack", lambda: all(supervisor.states()[name]["statename"] == "RUNNING" for name in names), settings.logs / "supervisord.log")
     if settings.engine == "default":
-        wait_for("the engine", lambda: http_status(settings.engine_port, "/health") == 200, settings.logs / "engine.log", patience=120)
+        for name, port in settings.engine_ports.items():
+            wait_for(f"the engine's {name}", lambda: http_status(port, "/health") == 200, settings.logs / "engine.log", patience=120)
 
 
 def supervisord(settings: Settings) -> dict:
@@ -252,7 +255,7 @@ def check_ports(settings: Settings, states: dict[str, dict]) -> None:
     """Each port must be free unless it is held by the program of ours that is to have it."""
     ports = {settings.https_port: "nginx", settings.http_port: "nginx"}
     if settings.engine == "default":
-        ports[settings.engine_port] = "engine"
+        ports |= dict.fromkeys(settings.engine_ports.values(), "engine")
     for group in GROUPS:
         for number in range(settings.processes(group)):
             ports[settings.metrics_port(group, number)] = f"{group}-{number}"
@@ -288,7 +291,7 @@ def write_environment(settings: Settings, server: Postgres, encryption_key: str)
         "XEROTIER_HTTP_URL": f"http://127.0.0.1:{settings.http_port}/v1",
         "XEROTIER_BASE_URL": f"https://localhost:{settings.https_port}/v1",
         "XEROTIER_CA_FILE": str(settings.directory / "tls" / "ca.pem"),
-        "XEROTIER_ENGINE_URL": f"http://127.0.0.1:{settings.engine_port}/v1" if settings.engine == "default" else "",
+        **{name: f"http://127.0.0.1:{port}/v1" if settings.engine == "default" else "" for name, port in zip(ENGINE_URLS, settings.engine_ports.values(), strict=True)},
         "XEROTIER_STACK_DIR": str(settings.directory),
         "XEROTIER_STACK_PORT_BASE": str(settings.port_base),
         "DATABASE_URL": server.url,

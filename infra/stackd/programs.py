@@ -60,10 +60,11 @@ def redis(settings: Settings) -> dict:
 
 
 def engine(settings: Settings) -> dict:
-    launcher = ROOT / "infra" / "engine" / "serve.py"
-    command = [str(VENV / "bin" / "python"), str(launcher), "--port", str(settings.engine_port)]
+    folder = ROOT / "infra" / "engine"
+    # What is made of the weights is kept beside the environment that they lie in, for all stacks.
+    command = [str(VENV / "bin" / "python"), str(folder / "serve.py"), "--port", str(settings.engine_ports["chat"]), "--models", str(VENV.parent / "models")]
     # OpenMP threads that spin while they wait take the cores from everything else.
-    return program(command, {"OMP_WAIT_POLICY": "PASSIVE"}, files=[launcher])
+    return program(command, {"OMP_WAIT_POLICY": "PASSIVE"}, files=sorted(folder.glob("*.py")))
 
 
 def configuration(settings: Settings, server: Postgres, encryption_key: str) -> dict[str, str]:

@@ -40,8 +40,9 @@ class Settings:
         return self.port_base + 80
 
     @property
-    def engine_port(self) -> int:
-        return self.port_base + 180
+    def engine_ports(self) -> dict[str, int]:
+        """Of the default engine, by what is served there."""
+        return {name: self.port_base + 180 + place for place, name in enumerate(["chat", "embeddings", "rerank"])}
 
     def metrics_port(self, group: str, number: int = 0) -> int:
         return self.port_base + METRICS[group] + number
@@ -80,7 +81,7 @@ class Settings:
     @property
     def allowed_hosts(self) -> str:
         """The upstreams that the operator allows: our own engine, and what --set adds."""
-        hosts = [f"127.0.0.1:{self.engine_port}"] if self.engine == "default" else []
+        hosts = [f"127.0.0.1:{port}" for port in self.engine_ports.values()] if self.engine == "default" else []
         added = [host for host in self.overrides.get("egress.allow_hosts", "").split(",") if host]
         return ",".join(dict.fromkeys(hosts + added))
 

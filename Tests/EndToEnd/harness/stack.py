@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -66,6 +67,17 @@ class Stack:
     def http_address(self) -> tuple:
         host, _, port = self.origin.removeprefix("http://").partition(":")
         return host, int(port or 80)
+
+
+def default_engine(variable: str = "XEROTIER_ENGINE_URL") -> tuple:
+    """The URL and the name of a model of the default engine. Without it: skipped loudly, in CI a failure."""
+    url = os.environ.get(variable)
+    if not url:
+        reason = f"{variable} is not set: this stack runs without the real model"
+        if in_ci():
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return url, httpx.get(f"{url}/models", timeout=30).json()["data"][0]["id"]
 
 
 def engine_ports() -> list:
