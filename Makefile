@@ -10,7 +10,7 @@ SWIFT_SOURCES = $(wildcard Package.swift Sources workers Tests)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## set up, build and start everything, and show a streamed answer of the model
+run: ## set up, build and start everything, and show a streamed answer of the model and a call of each other surface
 	@infra/run
 
 test: ## set up, check the format, build, and run all tests with the short faults
@@ -42,8 +42,9 @@ format: ## format the Swift sources
 format-check: ## fail where the Swift sources are not formatted
 	swift format lint --strict --recursive --parallel $(SWIFT_SOURCES)
 
-bench: build ## our stack against bare nginx, as multiples
+bench: build ## our stack against bare nginx, as multiples; what embeddings and structured streams cost
 	@infra/bench/run
+	@infra/bench/inference
 
 bench-ledger: build ## how many settlements a second the committer writes, and what each costs
 	@infra/bench/committer

@@ -1,15 +1,18 @@
-// A model server that costs next to nothing: OpenAI's chat completions over HTTP/1.1, one thread with epoll.
+// A model server that costs next to nothing: OpenAI's chat completions and embeddings over HTTP/1.1, one thread with epoll.
 //
 //     mock PORT
 //
 // A whole answer is always the same. A stream ("stream":true) has as many chunks as the body's "max_tokens" says, one each "interval_us";
 // all streams that run at one time must have the same interval. A chunk's content is the moment of its making ("t" and the microseconds of
-// CLOCK_MONOTONIC), so that whoever reads it on this machine knows how long it was under way. Any GET is answered as healthy.
+// CLOCK_MONOTONIC), so that whoever reads it on this machine knows how long it was under way. With a "json_schema" they stand in
+// {"text":"…"}, with "tools" in such arguments of a call. Embeddings are 64 vectors of 384 numbers, always the same. Any GET is answered as healthy.
 // A reader so slow that its socket is full is cut off: the bench then counts an error.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,12 +28,25 @@ enum { LARGEST_REQUEST = 16 << 10 };
 
 #define CHUNK(CHOICES) "{\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"mock\",\"choices\":[" CHOICES "]"
 
+/// The chunks of a stream; the moment stands in `said`.
+typedef struct {
+    const char *first, *before, *said, *after, *reason;
+} form;
+
+#define CONTENT(TEXT) CHUNK("{\"index\":0,\"delta\":{\"content\":\"" TEXT "\"},\"finish_reason\":null}") "}"
+#define CALL(FUNCTION) CHUNK("{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0," FUNCTION "}]},\"finish_reason\":null}") "}"
+#define ARGUMENTS(TEXT) CALL("\"function\":{\"arguments\":\"" TEXT "\"}")
+#define OPEN "{\\\"text\\\":\\\""
+#define CLOSE "\\\"}"
+#define ROLE CHUNK("{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}") "}"
+
 typedef struct connection {
     int descriptor;
     size_t length;
     char bytes[LARGEST_REQUEST];
     // Of the stream under way.
     int chunks, left, interval, wants_usage;
+    const form *form;
     int64_t due;
     struct connection *next;
     int is_waiting, is_broken;
@@ -55,21 +71,69 @@ static void answer(connection *to, const char *json) {
     send_all(to, text, length);
 }
 
+enum { VECTORS = 64, SIZE = 384, LARGEST_LIST = 1 << 20 };
+static char in_floats[LARGEST_LIST], in_base64[LARGEST_LIST];
+
+static char *write_base64(char *end, const unsigned char *bytes, size_t count) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t at = 0; at < count; at += 3) {  // a vector has a multiple of three bytes
+        unsigned group = bytes[at] << 16 | bytes[at + 1] << 8 | bytes[at + 2];
+        for (int shift = 18; shift >= 0; shift -= 6) *end++ = digits[group >> shift & 63];
+    }
+    return end;
+}
+
+/// As llama.cpp writes them: the shortest decimals that are the number again, as a double.
+static void write_vectors(char *end, int is_base64) {
+    float numbers[SIZE];
+    end += sprintf(end, "{\"model\":\"mock\",\"object\":\"list\",\"usage\":{\"prompt_tokens\":640,\"total_tokens\":640},\"data\":[");
+    for (int vector = 0; vector < VECTORS; vector++) {
+        for (int place = 0; place < SIZE; place++) numbers[place] = ((vector * 31 + place * 17) % 199 - 99) / 1499.0f;
+        end += sprintf(end, "%s{\"embedding\":%s", vector ? "," : "", is_base64 ? "\"" : "[");
+        if (is_base64) end = write_base64(end, (void *)numbers, sizeof numbers);
+        else for (int place = 0; place < SIZE; place++) end += sprintf(end, "%s%.17g", place ? "," : "", (double)numbers[place]);
+        end += sprintf(end, "%s,\"index\":%d,\"object\":\"embedding\"}", is_base64 ? "\"" : "]", vector);
+    }
+    sprintf(end, "]}");
+}
+
+/// Waits for a reader whose socket is full: such an answer is larger than that.
+static void answer_all(connection *to, const char *json) {
+    char head[256];
+    size_t length = strlen(json), sent = 0;
+    send_all(to, head, sprintf(head, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", length));
+    while (sent < length && !to->is_broken) {
+        ssize_t count = send(to->descriptor, json + sent, length - sent, MSG_NOSIGNAL);
+        if (count > 0) sent += count;
+        else if (errno != EAGAIN || poll(&(struct pollfd){to->descriptor, POLLOUT, 0}, 1, 10000) != 1) to->is_broken = 1;
+    }
+}
+
 /// Appends one event as a chunk of the body.
 static char *event(char *end, const char *json) {
     return end + sprintf(end, "%zx\r\ndata: %s\n\n\r\n", strlen(json) + 8, json);
 }
 
+static const form plain = {.first = ROLE, .said = CONTENT("t%lld "), .reason = "stop"};
+static const form schema = {.first = ROLE, .before = CONTENT(OPEN), .said = CONTENT("t%lld "), .after = CONTENT(CLOSE), .reason = "stop"};
+static const form call = {
+    .first = CALL("\"id\":\"call_mock\",\"type\":\"function\",\"function\":{\"name\":\"say\",\"arguments\":\"\"}"),
+    .before = ARGUMENTS(OPEN), .said = ARGUMENTS("t%lld "), .after = ARGUMENTS(CLOSE), .reason = "tool_calls"};
+
 static void step(connection *stream) {
     char text[4096], json[1024], *end = text;
+    const form *form = stream->form;
     if (stream->left == stream->chunks) {
         end += sprintf(end, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n");
-        end = event(end, CHUNK("{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}") "}");
+        end = event(end, form->first);
+        if (form->before) end = event(end, form->before);
     }
-    sprintf(json, CHUNK("{\"index\":0,\"delta\":{\"content\":\"t%lld \"},\"finish_reason\":null}") "}", (long long)now());
+    sprintf(json, form->said, (long long)now());
     end = event(end, json);
     if (--stream->left == 0) {
-        end = event(end, CHUNK("{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}") "}");
+        if (form->after) end = event(end, form->after);
+        sprintf(json, CHUNK("{\"index\":0,\"delta\":{},\"finish_reason\":\"%s\"}") "}", form->reason);
+        end = event(end, json);
         if (stream->wants_usage) {
             sprintf(json, CHUNK("") ",\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":%d,\"total_tokens\":%d}}", stream->chunks, stream->chunks + 12);
             end = event(end, json);
@@ -100,10 +164,12 @@ static void take_request(connection *from, const char *body, size_t length) {
         "enough to look like a short reply.\"},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":12,"
         "\"completion_tokens\":30,\"total_tokens\":42},\"system_fingerprint\":\"fp_mock\"}";
     if (strncmp(from->bytes, "POST ", 5)) return answer(from, "{\"object\":\"list\",\"data\":[{\"id\":\"mock\",\"object\":\"model\"}]}");
+    if (!strncmp(from->bytes, "POST /v1/embeddings", 19)) return answer_all(from, holds(body, length, "\"base64\"") ? in_base64 : in_floats);
     if (!holds(body, length, "\"stream\":true")) return answer(from, whole);
     from->chunks = from->left = number(body, length, "\"max_tokens\":", 200);
     from->interval = number(body, length, "\"interval_us\":", 10000);
     from->wants_usage = holds(body, length, "\"include_usage\":true");
+    from->form = holds(body, length, "\"json_schema\"") ? &schema : holds(body, length, "\"tools\"") ? &call : &plain;
     from->due = now() + from->interval;
     step(from);
     if (from->left > 0) wait_for_turn(from);
@@ -179,6 +245,8 @@ int main(int count, char **arguments) {
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(arguments[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (bind(listener, (void *)&address, sizeof address) || listen(listener, 4096)) return perror("mock"), 1;
+    write_vectors(in_floats, 0);
+    write_vectors(in_base64, 1);
     events = epoll_create1(0);
     struct epoll_event interest = {EPOLLIN, {.ptr = NULL}}, ready[256];
     epoll_ctl(events, EPOLL_CTL_ADD, listener, &interest);

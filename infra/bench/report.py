@@ -16,11 +16,7 @@ GROUPS = ["nginx", "gateway", "redis", "postgres"]
 
 
 def render(results: Results, options: argparse.Namespace, command: list[str]) -> str:
-    lines = [
-        f"infra/bench/run {' '.join(command)}".rstrip(),
-        f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}, commit {commit()}",
-        f"{os.cpu_count()} cores of {processor()}, Linux {platform.release()}; load average before {results.before[0]:.2f}, after each repetition "
-        + " ".join(f"{load:.2f}" for load in results.loads),
+    lines = head("infra/bench/run", command, results) + [
         f"{options.repetitions} repetitions of {options.seconds:g} s, both sides in turn; medians. No randomness: no seed.",
         "",
     ]
@@ -32,6 +28,15 @@ def render(results: Results, options: argparse.Namespace, command: list[str]) ->
     lines += [f"invalid: {fault}" for fault in results.faults]
     lines += ["", "raw, one line a run"] + [f"{side} {label} {json.dumps(seen)}" for (side, label), seen in ordered(results)]
     return "\n".join(lines) + "\n"
+
+
+def head(program: str, command: list[str], results: Results) -> list[str]:
+    return [
+        f"{program} {' '.join(command)}".rstrip(),
+        f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}, commit {commit()}",
+        f"{os.cpu_count()} cores of {processor()}, Linux {platform.release()}; load average before {results.before[0]:.2f}, after each repetition "
+        + " ".join(f"{load:.2f}" for load in results.loads),
+    ]
 
 
 def ordered(results: Results) -> list:

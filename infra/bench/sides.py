@@ -89,8 +89,8 @@ class Stack:
 
     name = "ours"
 
-    def __init__(self, directory: pathlib.Path, port_base: int, binaries: pathlib.Path, mock: Mock):
-        self.directory, self.port_base, self.binaries, self.mock = directory, port_base, binaries.resolve(), mock
+    def __init__(self, directory: pathlib.Path, port_base: int, binaries: pathlib.Path, mock: Mock, engine: str = "none"):
+        self.directory, self.port_base, self.binaries, self.mock, self.engine = directory, port_base, binaries.resolve(), mock, engine
         self.port = port_base + 80
         self.key = self.free_key = ""
 
@@ -105,7 +105,7 @@ class Stack:
         """Starts it, or starts it again with other settings; the database stays."""
         self.settings = [f"egress.allow_hosts=127.0.0.1:{self.mock.port}", *settings]
         say(f"starting the stack with {' '.join(settings) or 'its usual settings'}")
-        self._stack("up", "--port-base", self.port_base, "--bin", self.binaries, "--engine", "none", *(f"--set={setting}" for setting in self.settings))
+        self._stack("up", "--port-base", self.port_base, "--bin", self.binaries, "--engine", self.engine, *(f"--set={setting}" for setting in self.settings))
         if not self.key:
             self._seed()
 
@@ -115,8 +115,14 @@ class Stack:
         for path in (self.directory / "pids").iterdir():
             group = "gateway" if path.name.startswith(("gateway-", "platform-")) else path.name
             if group in found:
-                found[group] += [process.pid for record in processes.read(path)[-1:] if (process := processes.leader(record))]
+                found[group] += self._process(path.name)
         return found
+
+    def _process(self, name: str) -> list[int]:
+        return [process.pid for record in processes.read(self.directory / "pids" / name)[-1:] if (process := processes.leader(record))]
+
+    def engine_groups(self) -> dict[str, list[int]]:
+        return {"engine": self._process("engine")}
 
     def gateway(self, number: int) -> int:
         return processes.read(self.directory / "pids" / f"gateway-{number}")[-1].pid
@@ -138,7 +144,7 @@ class Stack:
         return dict(zip(["paid requests", "settlements", "transactions", "entries"], self._counts(text), strict=True))
 
     def _counts(self, text: str) -> list[int]:
-        settings = Settings(self.directory, self.port_base, self.binaries, "none", parse_overrides(self.settings))
+        settings = Settings(self.directory, self.port_base, self.binaries, self.engine, parse_overrides(self.settings))
         return list(map(int, postgres.locate(settings).query(text, "xerotier").split("|")))
 
     def redis_calls(self) -> dict[str, int]:
@@ -170,10 +176,13 @@ class Stack:
     def _project(self, slug: str, tier: str) -> dict:
         """Answers its key."""
         self._migrate("project", "set", "--slug", slug, "--name", slug)
-        url = f"http://127.0.0.1:{self.mock.port}/v1"
-        endpoint = ["--project", slug, "--slug", "bench", "--tier", tier, "--model", "mock", "--upstream-url", url]
-        self._migrate("endpoint", "set", *endpoint, "--max-concurrent", "4096")
+        self.endpoint(slug, "bench", "--tier", tier)
         return self._migrate("key", "create", "--project", slug, "--name", "bench", "--scopes", "inference")
+
+    def endpoint(self, project: str, slug: str, *more: str, url: str = "") -> None:
+        """On the mock, unless a URL is given."""
+        url = url or f"http://127.0.0.1:{self.mock.port}/v1"
+        self._migrate("endpoint", "set", "--project", project, "--slug", slug, "--model", "mock", "--upstream-url", url, "--max-concurrent", "4096", *more)
 
     def _migrate(self, *arguments: str) -> dict:
         return json.loads(self._run("migrate", *arguments))
