@@ -61,9 +61,16 @@ def test_a_redirect_is_followed_by_the_rules_of_the_guard(tenant, engine):
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/a.png", "https://[::ffff:127.0.0.1]/a.png", "http://169.254.169.254/latest/meta-data", "https://user@example.com/a", "https://0x7f000001/a"])
 def test_an_address_that_is_not_public_is_never_called(tenant, engine, usage, url):
     answer = send(tenant, image(url))
-    expect_error(answer, 400, "egress_blocked", "invalid_value", param="messages[0].content[1].image_url.url")
+    expect_error(answer, 400, "egress_blocked", param="messages[0].content[1].image_url.url")
     assert engine.records(answer.headers["x-request-id"]) == []
     assert usage.one(answer.headers["x-request-id"])["cost_nano"] == 0
+
+
+def test_a_server_inside_is_not_asked_directly_and_not_by_a_redirect(tenant, engine):
+    with pictures({"/a": (200, TYPE, PNG)}, listed=False) as (inside, asked), pictures({"/b": (302, {"Location": f"{inside}/a"}, b"")}) as (outside, _):
+        for url in (f"{inside}/a", f"{outside}/b"):
+            expect_error(send(tenant, image(url)), 400, "egress_blocked", param="messages[0].content[1].image_url.url")
+        assert asked == []
 
 
 @pytest.mark.parametrize("name,status,headers,body,code", [

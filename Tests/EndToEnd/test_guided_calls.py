@@ -119,6 +119,18 @@ def test_a_call_that_stays_bad_is_a_502_and_free(tenant, engine, usage, values, 
     assert (row["cost_nano"], row["error_code"]) == (0, "tool_arguments_invalid")
 
 
+@pytest.mark.parametrize("stated,text", [({"engine": "vllm"}, "I would rather talk."), ({}, "[]")], ids=["an engine that obeys, mostly", "an empty list of calls"])
+def test_a_required_call_that_does_not_come_fails(tenant, engine, usage, stated, text):
+    asked = tenant.using(tenant.project.endpoint(engine.url, **stated))
+    values = {"script": {"text": text}, "tools": [WEATHER, TIME], "tool_choice": "required"}
+    answer = asked.chat(**values)
+    expect_error(answer, 502, "tool_arguments_invalid")
+    assert usage.one(answer.headers["x-request-id"])["cost_nano"] == 0
+    stream = asked.stream(**values)
+    stream.check_broken(("stream_error",))
+    assert stream.finish_reasons() == {}
+
+
 def test_in_a_stream_bad_arguments_end_with_an_error_frame(tenant, engine, usage):
     stream = tenant.stream(script={"tool_calls": [{"name": "s", "arguments": '{"a":1}', "pieces": 3}]}, **STRICT_TOOL)
     stream.check_broken(("stream_error",))

@@ -54,7 +54,8 @@ def test_the_body_carries_the_same_metadata(tenant, engine):
 def test_without_opt_in_no_event_line_is_sent(tenant, engine):
     stream = tenant.stream(script={"reasoning": ["Hm."], "text": "Yes."})
     assert b"event:" not in stream.raw
-    assert not [name for chunk in stream.chunks for name in chunk if name.startswith("x_")]
+    body = tenant.chat(script={"reasoning": ["Hm."], "text": "Yes."}).json()
+    assert not [name for answer in [*stream.chunks, body] for name in answer if name.startswith("x_")]
 
 
 def test_estimated_usage_says_so(tenant, engine):

@@ -1,4 +1,4 @@
-"""A web server with pictures, on a port that the stack allows to be private."""
+"""A web server with pictures, on a port that the stack allows to be private, or on another."""
 
 import http.server
 import threading
@@ -12,7 +12,7 @@ PNG = bytes.fromhex(
 
 
 @contextmanager
-def pictures(answers: dict):
+def pictures(answers: dict, listed: bool = True):
     """`answers`: path -> (status, headers, body). Gives the origin and the list of the paths that were asked for."""
     asked = []
 
@@ -29,11 +29,10 @@ def pictures(answers: dict):
         def log_message(self, *arguments):
             pass
 
-    port = engine_ports()[-1]
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", engine_ports()[-1] if listed else 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", asked
     finally:
         server.shutdown()
         server.server_close()
