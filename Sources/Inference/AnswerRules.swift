@@ -44,8 +44,10 @@ package final class AnswerRules: Sendable {
         let isCut = finishReason == "length"
         for call in said.calls { try check(call, isCut: isCut) }
         guard said.calls.isEmpty else { return }
-        if mustCall, !isCut || guide != nil {
-            throw InvalidAnswer(.toolArgumentsInvalid, "The model did not call a tool.", isCut: isCut)
+        if mustCall {
+            // At its token limit it had not come to a call; that is what `length` says.
+            if isCut { return }
+            throw InvalidAnswer(.toolArgumentsInvalid, "The model did not call a tool.", isCut: false)
         }
         try check(content: said.content, isCut: isCut)
     }
@@ -56,7 +58,11 @@ package final class AnswerRules: Sendable {
         }
         guard let schema = arguments[call.name] else { return }
         if let reason = violation(of: .schema(schema), in: call.arguments) {
-            throw InvalidAnswer(.toolArgumentsInvalid, "The model's arguments for '\(call.name)' are invalid: \(reason).", isCut: isCut)
+            let message =
+                isCut
+                ? "The answer was cut at its token limit before the arguments of '\(call.name)' were complete."
+                : "The model's arguments for '\(call.name)' are invalid: \(reason)."
+            throw InvalidAnswer(.toolArgumentsInvalid, message, isCut: isCut)
         }
     }
 

@@ -159,6 +159,17 @@ def test_strict_arguments_that_were_cut_are_not_shown_as_whole(tenant, engine, s
         assert len(engine.records(answer.headers["x-request-id"])) == 1, "a limit of tokens ends the second answer, too"
 
 
+@pytest.mark.parametrize("limit, arguments", [(8, None), (30, '{"z')], ids=["before the call", "in its arguments"])
+def test_a_call_that_is_not_strict_may_be_cut_as_openai_cuts_it(tenant, engine, limit, arguments):
+    values = {"script": {"tokens": list('{"name":"time","arguments":{"zone":"x"}}')}, "max_tokens": limit, **SINGLE}
+    [choice] = tenant.chat(**values).json()["choices"]
+    assert choice["finish_reason"] == "length" and choice["message"]["content"] is None
+    assert [call["function"]["arguments"] for call in choice["message"].get("tool_calls", [])] == ([arguments] if arguments else [])
+    stream = tenant.stream(**values)
+    stream.check()
+    assert stream.finish_reasons() == {0: "length"} and stream.arguments() == (arguments or "") and stream.text() == ""
+
+
 # With a response_format
 
 FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": STRICT}}
