@@ -18,32 +18,18 @@ struct RerankWork: PairWork {
         guard let query = root["query"], !query.isNull else { throw APIError.missing("query") }
         let text = try ScoreRequest.text(query, "query")
         guard let documents = root["documents"], !documents.isNull else { throw APIError.missing("documents") }
-        let texts = try Self.texts(documents)
+        try Fields.array(documents, "documents")
+        let texts = try ScoreRequest.texts(documents, "documents") { document, name in
+            guard document.kind == .object else { return try ScoreRequest.text(document, name) }
+            guard let text = document["text"] else { throw APIError.missing("\(name).text") }
+            return try ScoreRequest.text(text, "\(name).text")
+        }
         if let top = root["top_n"], !top.isNull { topCount = try Fields.integer(top, "top_n", in: 1...Int.max) }
         if let isShown = root["return_documents"], !isShown.isNull, try Fields.bool(isShown, "return_documents") { shown = texts }
         var room = 4_096
         if let most = root["max_tokens_per_doc"], !most.isNull { room = try Fields.integer(most, "max_tokens_per_doc", in: 1...1_000_000) }
         try pairs.add(text, "query", with: texts, room: room, for: endpoint)
         scores = Scores(count: texts.count, areLogits: EngineAdapter(endpoint.engine).scoresAreLogits)
-    }
-
-    private static func texts(_ documents: JSONElement) throws -> [String] {
-        try Fields.array(documents, "documents")
-        var texts: [String] = []
-        for document in documents.elements {
-            guard texts.count < ScoreRequest.mostDocuments else {
-                throw APIError(.tooManyDocuments, "There can be \(ScoreRequest.mostDocuments) documents.", param: "documents")
-            }
-            let name = "documents[\(texts.count)]"
-            if document.kind == .object {
-                guard let text = document["text"] else { throw APIError.missing("\(name).text") }
-                texts.append(try ScoreRequest.text(text, "\(name).text"))
-            } else {
-                texts.append(try ScoreRequest.text(document, name))
-            }
-        }
-        guard !texts.isEmpty else { throw APIError.invalid("documents", "'documents' must not be empty.") }
-        return texts
     }
 
     func body(_ identity: PartedIdentity) -> [UInt8] {

@@ -48,6 +48,20 @@ struct ScoreRequest {
         return text
     }
 
+    /// - Parameter text: reads one element, by its name.
+    /// - Returns: the texts of a list, which is not empty.
+    static func texts(_ list: JSONElement, _ name: String, _ text: (JSONElement, String) throws -> String) throws -> [String] {
+        var texts: [String] = []
+        for element in list.elements {
+            guard texts.count < mostDocuments else {
+                throw APIError(.tooManyDocuments, "'\(name)' has more than \(mostDocuments) entries.", param: name)
+            }
+            texts.append(try text(element, "\(name)[\(texts.count)]"))
+        }
+        guard !texts.isEmpty else { throw APIError.invalid(name, "'\(name)' must not be empty.") }
+        return texts
+    }
+
     /// Adds pairs of this query.
     /// - Parameters:
     ///   - room: the most tokens of a document.

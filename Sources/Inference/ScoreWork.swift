@@ -35,15 +35,7 @@ struct ScoreWork: PairWork {
         guard let found else { throw APIError.missing(names[0]) }
         let name = found.name.description
         guard found.value.kind == .array else { return ([try ScoreRequest.text(found.value, name)], name) }
-        var texts: [String] = []
-        for text in found.value.elements {
-            guard texts.count < ScoreRequest.mostDocuments else {
-                throw APIError(.tooManyDocuments, "There can be \(ScoreRequest.mostDocuments) texts.", param: name)
-            }
-            texts.append(try ScoreRequest.text(text, "\(name)[\(texts.count)]"))
-        }
-        guard !texts.isEmpty else { throw APIError.invalid(name, "'\(name)' must not be empty.") }
-        return (texts, name)
+        return (try ScoreRequest.texts(found.value, name, ScoreRequest.text), name)
     }
 
     func body(_ identity: PartedIdentity) -> [UInt8] {
