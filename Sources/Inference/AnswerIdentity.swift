@@ -2,7 +2,7 @@ import JSON
 
 /// The members that are ours in every answer and chunk of one request.
 package struct AnswerIdentity {
-    /// `chatcmpl-…`
+    /// `chatcmpl-…`, `cmpl-…`
     var id: String
     /// Unix seconds.
     var created: Int
@@ -21,8 +21,17 @@ package struct AnswerIdentity {
         self.fingerprint = fingerprint
     }
 
+    /// With the fingerprint that the engine names, if it does.
+    func with(_ fingerprint: JSONElement?) -> AnswerIdentity {
+        guard let name = fingerprint?.string else { return self }
+        var identity = self
+        identity.fingerprint = name
+        return identity
+    }
+
     /// `"id":…,"object":…,"created":…,"model":…,"service_tier":…,"system_fingerprint":…`
-    func write(object: StaticString, to json: inout JSONWriter) {
+    /// - Parameter showsServiceTier: answers of older surfaces have none.
+    func write(object: StaticString, showsServiceTier: Bool = true, to json: inout JSONWriter) {
         json.raw(#""id":"#)
         json.string(id)
         json.raw(#","object":""#)
@@ -31,8 +40,10 @@ package struct AnswerIdentity {
         json.integer(created)
         json.raw(#","model":"#)
         json.string(model)
-        json.raw(#","service_tier":"#)
-        json.string(serviceTier)
+        if showsServiceTier {
+            json.raw(#","service_tier":"#)
+            json.string(serviceTier)
+        }
         json.raw(#","system_fingerprint":"#)
         json.string(fingerprint)
     }
@@ -41,6 +52,8 @@ package struct AnswerIdentity {
 /// The reasons OpenAI's clients know.
 enum FinishReason {
     static let all: Set<String> = ["stop", "length", "tool_calls", "content_filter", "function_call"]
+    /// Of text completions.
+    static let ofTexts: Set<String> = ["stop", "length", "content_filter"]
 }
 
 /// The answer of an engine does not follow OpenAI's shape.

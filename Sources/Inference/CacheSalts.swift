@@ -1,12 +1,21 @@
+import Catalog
 import Crypto
 import Foundation
 import OpenAI
+import Server
 
 /// What an engine's prefix cache is salted with (05 §5): nobody can find out by timing what another project has asked a server that both use.
 public struct CacheSalts: Sendable {
     private let secret: [UInt8]
 
     public init(secret: [UInt8]) { self.secret = secret }
+
+    /// nil for engines that take none.
+    func salt(for request: Request, at endpoint: EndpointRecord, _ adapter: EngineAdapter) -> String? {
+        guard adapter.saltsCache else { return nil }
+        let isCached = endpoint.prefixCache && request.header("HTTP_X_XEROTIER_PREFIX_CACHE") != "off"
+        return isCached ? salt(of: endpoint.projectID) : Self.once()
+    }
 
     /// The same for all requests of a project; 22 characters.
     package func salt(of project: ID<Project>) -> String {

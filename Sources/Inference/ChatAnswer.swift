@@ -2,7 +2,7 @@ import JSON
 import OpenAI
 
 /// Rewrites an engine's whole answer to `chat.completion` (02 §2).
-package struct ChatAnswer {
+package struct ChatAnswer: GeneratedAnswer {
     package private(set) var usage: TokenUsage
     /// The first choice's.
     package private(set) var finishReason = "stop"

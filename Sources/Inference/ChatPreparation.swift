@@ -19,12 +19,9 @@ extension ChatRoutes {
     }
 
     /// Few requests need to be rewritten; they are read again as what they become.
-    func prepare(_ request: Request, _ principal: Principal, _ context: Context) throws -> PreparedChat {
+    func prepare(_ request: Request, _ context: Context) throws -> PreparedChat {
         let reading = try RequestDocument.read(request.body, context.services.parser) { root -> Reading in
-            let endpoint = try RequestedEndpoint.find(root, request, principal, in: catalog)
-            context.log.endpointSlug = endpoint.slug
-            context.log.modelName = endpoint.modelName
-            try RequestedEndpoint.check(endpoint, serves: .generate)
+            let endpoint = try acceptance.endpoint(root, request, context, serving: .generate)
             let chat = try read(root, endpoint, isTranslated: false)
             guard let translation = ChatTranslation(for: chat, requestID: context.requestID) else {
                 return .ready(PreparedChat(endpoint: endpoint, chat: chat, body: try body(of: root, chat, endpoint, request)))
@@ -50,10 +47,7 @@ extension ChatRoutes {
     }
 
     private func body(of root: JSONElement, _ chat: ChatRequest, _ endpoint: EndpointRecord, _ request: Request) throws -> UpstreamBody {
-        guard chat.adapter.saltsCache else { return try UpstreamBody(of: root, chat, for: endpoint) }
-        let isCached = endpoint.prefixCache && request.header("HTTP_X_XEROTIER_PREFIX_CACHE") != "off"
-        let salt = isCached ? cacheSalts.salt(of: endpoint.projectID) : CacheSalts.once()
-        return try UpstreamBody(of: root, chat, for: endpoint, cacheSalt: salt)
+        try UpstreamBody(of: root, chat, for: endpoint, cacheSalt: cacheSalts.salt(for: request, at: endpoint, chat.adapter))
     }
 
     private func read(_ root: JSONElement, _ endpoint: EndpointRecord, isTranslated: Bool) throws -> ChatRequest {

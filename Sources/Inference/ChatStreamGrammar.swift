@@ -4,7 +4,7 @@ import OpenAI
 /// Turns an engine's chunks into the stream of 02 §3. Pure: chunks in, bytes out.
 ///
 /// Every choice begins with its role, ends with one empty delta that carries the finish reason, and has its text between.
-package struct ChatStreamGrammar {
+package struct ChatStreamGrammar: StreamGrammar {
     private let identity: AnswerIdentity
     private let chat: ChatRequest
     private let vendorEvents: Bool
@@ -17,13 +17,7 @@ package struct ChatStreamGrammar {
     private var hasBegun = false
     private var sequence = 0
 
-    private var outputBytes = 0
-    private var reasoningBytes = 0
-    private var reportedUsage: TokenUsage?
-    /// Tokens that have passed, as far as deltas show them; those of reasoning among them.
-    private(set) var passedTokens = 0
-    private var passedReasoningTokens = 0
-    private var isCut = false
+    package private(set) var tally: StreamTally
 
     private struct Choice {
         var finishReason: String?
@@ -42,6 +36,7 @@ package struct ChatStreamGrammar {
         self.chat = chat
         self.vendorEvents = vendorEvents
         dropsAlternatives = chat.dropsAlternatives
+        tally = StreamTally(answers: chat.choices, promptEstimate: chat.promptEstimate)
         suffix = chat.includesUsage ? "],\"usage\":null}\n\n" : "]}\n\n"
         choices = Array(repeating: Choice(record: chat.rules.map { AnswerRecord($0) }), count: chat.choices)
     }
@@ -51,47 +46,10 @@ package struct ChatStreamGrammar {
     /// The first choice's, once it has ended.
     package var finishReason: String? { choices[0].finishReason }
 
-    /// As the engine reports it. Otherwise by the bytes of an answer that is complete, and by the deltas of one that broke off.
-    package var usage: TokenUsage {
-        if let reportedUsage { return reportedUsage }
-        var usage = TokenUsage(estimatedInput: chat.promptEstimate, outputBytes: outputBytes, reasoningBytes: reasoningBytes)
-        if isCut || !isComplete { (usage.output, usage.reasoning) = (passedTokens, passedReasoningTokens) }
-        return usage
-    }
-
-    private mutating func report(_ usage: TokenUsage, _ root: JSONElement) {
-        guard chat.choices > 1, reportedUsage != nil, chat.adapter.countsApart(root) else { return reportedUsage = usage }
-        reportedUsage?.add(choice: usage)
-    }
-
-    /// The tokens of output so far. With several choices a report may be of some of them.
-    var producedTokens: Int {
-        guard let reported = reportedUsage?.output else { return passedTokens }
-        return chat.choices > 1 ? max(reported, passedTokens) : reported
-    }
-
-    /// Engines send a delta for each token, or for a few when they are in a hurry; hardly any token has more bytes than this.
-    private static let largestToken = 16
-
-    /// - Returns: the tokens.
-    @discardableResult
-    private mutating func pass(_ bytes: Int, isReasoning: Bool = false) -> Int {
-        guard bytes > 0 else { return 0 }
-        let tokens = bytes <= Self.largestToken ? 1 : (bytes + 3) / 4
-        passedTokens += tokens
-        if isReasoning {
-            passedReasoningTokens += tokens
-            reasoningBytes += bytes
-        } else {
-            outputBytes += bytes
-        }
-        return tokens
-    }
-
     /// Ends every choice that has not ended, for its length: the frames that say so.
     /// - Throws: `InvalidAnswer` where an answer must be complete.
     package mutating func cut() throws -> [UInt8] {
-        isCut = true
+        tally.isCut = true
         var json = JSONWriter(capacity: 512)
         if !hasBegun { begin(fingerprint: nil, &json) }
         for index in choices.indices where choices[index].finishReason == nil { try finish(index, "length", &json) }
@@ -105,7 +63,9 @@ package struct ChatStreamGrammar {
         for member in root.members {
             switch member.name {
             case "error" where !member.value.isNull: throw MalformedAnswer()
-            case "usage": if let usage = TokenUsage(member.value) { report(usage, root) }
+            case "usage":
+                guard let usage = TokenUsage(member.value) else { continue }
+                tally.report(usage, isApart: chat.choices > 1 && tally.hasReport && chat.adapter.countsApart(root))
             case "choices": list = list ?? member.value
             default: continue
             }
@@ -130,11 +90,15 @@ package struct ChatStreamGrammar {
         return json.bytes
     }
 
-    static let done = Array("data: [DONE]\n\n".utf8)
-    static let keepAlive = Array(": keep-alive\n\n".utf8)
+    package mutating func metadataEvent(_ metadata: VendorMetadata) -> [UInt8] {
+        vendorEvent("x_chat.metadata") { json in
+            json.raw("," as StaticString)
+            metadata.write(to: &json)
+        }
+    }
 
     /// An event of our own, sent only after opt-in (02 §4). `choices:[]` lets SDK stream helpers pass over it.
-    mutating func vendorEvent(_ name: StaticString, _ payload: (inout JSONWriter) -> Void) -> [UInt8] {
+    private mutating func vendorEvent(_ name: StaticString, _ payload: (inout JSONWriter) -> Void) -> [UInt8] {
         var json = JSONWriter(capacity: 256)
         json.raw("event: " as StaticString)
         json.raw(name)
@@ -215,7 +179,7 @@ package struct ChatStreamGrammar {
             case "content", "refusal":
                 guard let text = value.utf8 else { throw MalformedAnswer() }
                 if text.isEmpty { continue }
-                pass(text.count)
+                tally.pass(text.count)
                 endReasoning(index, &json)
                 let isContent = member.name == "content"
                 if choices[index].record != nil {
@@ -234,7 +198,7 @@ package struct ChatStreamGrammar {
                 if member.name == "reasoning", delta["reasoning_content"]?.kind == .string { continue }
                 guard let text = value.utf8 else { throw MalformedAnswer() }
                 if text.isEmpty { continue }
-                choices[index].reasoningTokens += pass(text.count, isReasoning: true)
+                choices[index].reasoningTokens += tally.pass(text.count, isReasoning: true)
                 reasoning(value, index, &json)
             case "tool_calls":
                 guard value.kind == .array else { throw MalformedAnswer() }
@@ -318,7 +282,7 @@ package struct ChatStreamGrammar {
         let isFirst = choices[index].openedCalls.insert(number).inserted
         let name = function?["name"]?.utf8
         if isFirst, name == nil { throw MalformedAnswer() }
-        pass((arguments?.count ?? 0) + (isFirst ? name?.count ?? 0 : 0))
+        tally.pass((arguments?.count ?? 0) + (isFirst ? name?.count ?? 0 : 0))
         if isFirst, choices[index].record != nil { choices[index].record?.begin(call: number, name: function?["name"]?.string ?? "") }
         if let arguments { choices[index].record?.add(arguments: arguments, toCall: number) }
         self.call(number, index, name: isFirst ? name : nil, id: call["id"]?.string, arguments: arguments, &json)

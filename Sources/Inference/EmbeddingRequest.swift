@@ -34,57 +34,16 @@ package struct EmbeddingRequest {
             }
         }
         guard let input = root["input"], !input.isNull else { throw APIError.missing("input") }
-        try read(input, for: endpoint)
+        let reader = ModelInputs(name: "input", most: Self.mostInputs, mostTokens: Self.mostInputs, endpoint: endpoint)
+        try reader.read(input) { input, length in
+            tokenEstimate += length.estimate
+            mostTokens += length.most
+            inputs.append(Array(input.text))
+        }
         calls = stride(from: 0, to: inputs.count, by: Self.inputsInCall).map { $0..<min($0 + Self.inputsInCall, inputs.count) }
         guard tokenEstimate <= Self.mostTokensInAll else {
             throw APIError.invalid("input", "The inputs have more than \(Self.mostTokensInAll) tokens together.")
         }
-    }
-
-    /// A string, strings, token ids, or arrays of them.
-    private mutating func read(_ input: JSONElement, for endpoint: EndpointRecord) throws {
-        guard input.kind == .array else { return try add(input, "input", endpoint) }
-        guard let first = input.elements.first(where: { _ in true }) else { throw APIError.invalid("input", "'input' must not be empty.") }
-        guard first.kind == .string || first.kind == .array else { return try add(input, "input", endpoint) }
-        for (index, each) in input.elements.enumerated() {
-            guard index < Self.mostInputs else { throw APIError.invalid("input", "'input' has more than \(Self.mostInputs) entries.") }
-            guard each.kind == first.kind else {
-                throw APIError.invalid("input[\(index)]", "The entries of 'input' must all be strings, or all arrays of token ids.")
-            }
-            try add(each, "input[\(index)]", endpoint)
-        }
-    }
-
-    private mutating func add(_ input: JSONElement, _ name: String, _ endpoint: EndpointRecord) throws {
-        let (estimate, least, most) = try Self.tokens(of: input, name, endpoint.report.vocabulary)
-        if let context = endpoint.contextLength, least > context {
-            throw APIError(.contextLengthExceeded, "'\(name)' is longer than the model's context of \(context) tokens.", param: name)
-        }
-        tokenEstimate += estimate
-        mostTokens += most
-        inputs.append(Array(input.text))
-    }
-
-    /// How many tokens an input has, about, at least, and at most.
-    private static func tokens(of input: JSONElement, _ name: String, _ vocabulary: Int?) throws -> (Int, Int, Int) {
-        if let text = input.utf8 {
-            guard text.count > 0 else { throw APIError.invalid(name, "'\(name)' must not be empty.") }
-            return ((text.count + 3) / 4, text.count / 6, (text.count + 1) / 2)
-        }
-        guard input.kind == .array else { throw APIError.invalid(name, "'\(name)' must be a string or an array of token ids.") }
-        var count = 0
-        for token in input.elements {
-            guard let id = token.integer, id >= 0 else {
-                throw APIError.invalid("\(name)[\(count)]", "'\(name)[\(count)]' must be a token id.")
-            }
-            if let vocabulary, id >= vocabulary {
-                throw APIError.invalid("\(name)[\(count)]", "The model has no token \(id): its tokens are 0 to \(vocabulary - 1).")
-            }
-            count += 1
-            guard count <= mostInputs else { throw APIError.invalid(name, "'\(name)' has more than \(mostInputs) token ids.") }
-        }
-        guard count > 0 else { throw APIError.invalid(name, "'\(name)' must not be empty.") }
-        return (count, count, count)
     }
 
     /// The inputs of each call of the model server.

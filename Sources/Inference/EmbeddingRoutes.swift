@@ -3,9 +3,9 @@ import Server
 
 /// `POST embeddings` (02 §14).
 public struct EmbeddingRoutes: Sendable {
-    private let inference: PartedInference
+    private let inference: Acceptance
 
-    public init(_ inference: PartedInference) { self.inference = inference }
+    public init(_ inference: Acceptance) { self.inference = inference }
 
     public var all: [Route] {
         [

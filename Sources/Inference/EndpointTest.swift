@@ -46,7 +46,7 @@ extension ChatRoutes {
     private func namedEndpoint(_ request: Request, _ context: Context) throws -> EndpointRecord {
         let principal = try context.principal
         let name = request.pathParameters["id"] ?? ""
-        let all = try catalog.catalog(of: principal.projectID).endpoints
+        let all = try acceptance.catalog.catalog(of: principal.projectID).endpoints
         guard let endpoint = all.first(where: { $0.slug == name || $0.id.description == name }) else { throw CatalogError.endpointNotFound }
         try RequestedEndpoint.checkPin(of: principal, endpoint)
         return endpoint

@@ -11,19 +11,36 @@ public struct EngineTraits: Sendable, Equatable {
     public var callsDespiteFormat: Bool
     /// `response_format` with `json_schema` guides the model, token by token.
     public var guidesBySchema: Bool
+    /// `echo` of text completions: it says the prompt again, and nothing more with `max_tokens` 0. Otherwise the member is ignored.
+    public var echoesPrompts: Bool
+    /// `suffix` of text completions. Otherwise the member is ignored.
+    public var completesBeforeSuffixes: Bool
 
-    public init(obeysToolChoice: Bool, knowsAllowedTools: Bool, callsDespiteFormat: Bool, guidesBySchema: Bool) {
+    public init(
+        obeysToolChoice: Bool, knowsAllowedTools: Bool, callsDespiteFormat: Bool, guidesBySchema: Bool, echoesPrompts: Bool,
+        completesBeforeSuffixes: Bool
+    ) {
         self.obeysToolChoice = obeysToolChoice
         self.knowsAllowedTools = knowsAllowedTools
         self.callsDespiteFormat = callsDespiteFormat
         self.guidesBySchema = guidesBySchema
+        self.echoesPrompts = echoesPrompts
+        self.completesBeforeSuffixes = completesBeforeSuffixes
     }
 
     /// OpenAI's own servers.
-    public static let openAI = EngineTraits(obeysToolChoice: true, knowsAllowedTools: true, callsDespiteFormat: true, guidesBySchema: true)
-    public static let vLLM = EngineTraits(obeysToolChoice: true, knowsAllowedTools: false, callsDespiteFormat: false, guidesBySchema: true)
+    public static let openAI = EngineTraits(
+        obeysToolChoice: true, knowsAllowedTools: true, callsDespiteFormat: true, guidesBySchema: true, echoesPrompts: true,
+        completesBeforeSuffixes: true)
+    public static let vLLM = EngineTraits(
+        obeysToolChoice: true, knowsAllowedTools: false, callsDespiteFormat: false, guidesBySchema: true, echoesPrompts: true,
+        completesBeforeSuffixes: false)
     /// llama.cpp's server: with a chat template that knows no tools it does not even show them to the model.
     public static let llamaCpp = EngineTraits(
-        obeysToolChoice: false, knowsAllowedTools: false, callsDespiteFormat: false, guidesBySchema: true)
-    public static let unknown = llamaCpp
+        obeysToolChoice: false, knowsAllowedTools: false, callsDespiteFormat: false, guidesBySchema: true, echoesPrompts: false,
+        completesBeforeSuffixes: false)
+    /// Demands are guided and checked; for `echo` and `suffix`, which nobody can check, it is asked.
+    public static let unknown = EngineTraits(
+        obeysToolChoice: false, knowsAllowedTools: false, callsDespiteFormat: false, guidesBySchema: true, echoesPrompts: true,
+        completesBeforeSuffixes: true)
 }

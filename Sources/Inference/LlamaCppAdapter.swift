@@ -5,6 +5,8 @@
 /// - Token ids outside the vocabulary are ignored without a word, so they are checked here by what it reports of its model.
 /// - Images and audio that a model does not read are a 500.
 /// - `rerank` gives logits.
+/// - Text completions: `echo` and `suffix` are ignored without a word, `max_tokens: 0` gives a token, logprobs have the form of chats, a stream of
+///   several prompts begins with `data: null`, and the usage of a whole answer is that of the first prompt's first choice.
 /// - There is no `cache_salt`, and a member `timings` in answers, which is left out like all members that are not OpenAI's.
 extension EngineAdapter {
     package static let llamaCpp = EngineAdapter(

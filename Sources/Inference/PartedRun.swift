@@ -30,19 +30,11 @@ struct PartedRun<Work: PartedWork> {
     }
 
     private func dispatch(_ part: Int) -> any UpstreamCall {
-        let (endpoint, scale) = (settlement.endpoint, context.services.timeScale)
-        return upstream.send(
-            UpstreamRequest(
-                path: Work.path, body: work.body(of: part, for: endpoint), isStream: false, requestID: context.requestID,
-                deadline: deadline, queueWait: settlement.profile.wait(tier: endpoint.tier.queueWait) * scale,
-                clientDescriptor: context.claim == nil ? context.clientDescriptor : nil))
-    }
-
-    private var deadline: ContinuousClock.Instant {
-        context.start + settlement.endpoint.effectiveLimits.requestTimeout * context.services.timeScale
+        upstream.send(settlement.call(Work.path, work.body(of: part, for: settlement.endpoint), in: context))
     }
 
     private mutating func receive(_ call: any UpstreamCall, of part: Int) throws {
+        let deadline = settlement.deadline(in: context)
         var isAnswered = false
         while true {
             switch call.next(until: deadline) {
@@ -50,15 +42,15 @@ struct PartedRun<Work: PartedWork> {
                 do {
                     try context.services.parser.parse(body) { try work.add($0, of: part) }
                 } catch is MalformedAnswer, is JSONError {
-                    throw ChatRun.invalidUpstream
+                    throw APIError.invalidUpstream
                 }
                 isAnswered = true
             case .finished:
-                guard isAnswered else { throw ChatRun.invalidUpstream }
+                guard isAnswered else { throw APIError.invalidUpstream }
                 return
             case .fault(let fault): throw fault
             case .clientGone: throw ClientGone()
-            case .silence: throw ChatRun.timeout
+            case .silence: throw APIError.unansweredInTime
             }
         }
     }

@@ -3,9 +3,9 @@ import Server
 
 /// `POST rerank` and `POST score` (02 §15).
 public struct ScoreRoutes: Sendable {
-    private let inference: PartedInference
+    private let inference: Acceptance
 
-    public init(_ inference: PartedInference) { self.inference = inference }
+    public init(_ inference: Acceptance) { self.inference = inference }
 
     public var all: [Route] {
         [

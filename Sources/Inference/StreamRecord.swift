@@ -1,4 +1,4 @@
-/// A chat stream as it is replayed: the same content in few chunks. Pure: frames in, bytes out.
+/// A stream of generated text as it is replayed: the same content in few chunks. Pure: frames in, bytes out.
 ///
 /// Engines send a chunk for each token. Neighbours that only add to the same text of the same choice become one; everything else stays as it was.
 package struct StreamRecord {
@@ -10,7 +10,7 @@ package struct StreamRecord {
     }
 
     private var pieces: [Piece] = []
-    /// For each choice, by what stands before its delta, its last piece. Choices take turns.
+    /// For each choice, by what stands before its delta or text, its last piece. Choices take turns.
     private var last: [ArraySlice<UInt8>: Int] = [:]
 
     package init() {}
@@ -27,7 +27,7 @@ package struct StreamRecord {
     package var bytes: [UInt8] { pieces.reduce(into: []) { $0 += $1.head + $1.text + $1.tail } }
 
     private mutating func append(frame: ArraySlice<UInt8>) {
-        guard let delta = Self.position(of: Self.deltaOpening, in: frame) else {
+        guard let delta = Self.position(of: Self.deltaOpening, in: frame) ?? Self.position(of: Self.textOpening, in: frame) else {
             // An event of ours, or a comment: what comes after it stays after it.
             pieces.append(Piece(head: frame, text: [], tail: []))
             last = [:]
@@ -52,12 +52,16 @@ package struct StreamRecord {
     private static let deltaOpening = Array(#","delta":{"#.utf8)
     private static let textOpenings = [#""content":""#, #""reasoning_content":""#, #""refusal":""#].map { Array($0.utf8) }
     private static let textClosing = Array(#""},"logprobs":null,"finish_reason":null}"#.utf8)
+    /// Of text completions.
+    private static let textOpening = Array(#","text":""#.utf8)
+    private static let textEnd = Array(#"","logprobs":null,"finish_reason":null}"#.utf8)
     private static let callOpening = Array(#""tool_calls":[{"index":"#.utf8)
     private static let argumentsOpening = Array(#","function":{"arguments":""#.utf8)
     private static let argumentsClosing = Array(#""}}]},"logprobs":null,"finish_reason":null}"#.utf8)
 
     /// The text that neighbours may be joined by: the only string of the delta. Our own chunks are written without spaces.
     private static func text(in frame: ArraySlice<UInt8>, after delta: Int) -> ArraySlice<UInt8>? {
+        if frame[delta...].starts(with: textOpening) { return string(of: frame[(delta + textOpening.count)...], before: textEnd) }
         var rest = frame[(delta + deltaOpening.count)...]
         for opening in textOpenings where rest.starts(with: opening) {
             return string(of: rest.dropFirst(opening.count), before: textClosing)

@@ -40,12 +40,17 @@ package struct TokenUsage: Equatable, Sendable {
         return usage
     }
 
-    /// Adds what an engine counted of another choice of the same prompt.
-    mutating func add(choice: TokenUsage) {
+    /// Adds what an engine counted of another choice: of the same prompt, or of one that was not counted before.
+    mutating func add(choice: TokenUsage, ofNewPrompt isNew: Bool) {
         output += choice.output
         reasoning += choice.reasoning
-        // The prompt was read once, by the choice that came first.
-        cached = min(cached, choice.cached)
+        if isNew {
+            input += choice.input
+            cached += choice.cached
+        } else {
+            // The prompt was read once, by the choice that came first.
+            cached = min(cached, choice.cached)
+        }
     }
 
     /// What the token bucket is charged: cached prompt tokens count a quarter (04 §7).

@@ -79,6 +79,7 @@ public enum Model: Identified { public static let idPrefix = "mdl_" }
 public enum APIKey: Identified { public static let idPrefix = "key_" }
 public enum User: Identified { public static let idPrefix = "user_" }
 public enum ChatCompletion: Identified { public static let idPrefix = "chatcmpl-" }
+public enum TextCompletion: Identified { public static let idPrefix = "cmpl-" }
 public enum ToolCall: Identified { public static let idPrefix = "call_" }
 /// One HTTP request, as in `X-Request-ID`.
 public enum HTTPRequest: Identified { public static let idPrefix = "req_" }

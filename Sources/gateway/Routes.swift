@@ -30,7 +30,7 @@ struct Routes {
         let postgres = HealthRoutes.Check("postgres") {
             committer.isAccepting && (try? database.withConnection { try $0.query("SELECT 1") }) != nil
         }
-        let parted = PartedInference(
+        let acceptance = Acceptance(
             catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit
         ) { upstreams.upstream(of: $0) }
         return HealthRoutes(checks: [postgres]).all
@@ -42,12 +42,10 @@ struct Routes {
             + ProviderCallbackRoutes(topUps: TopUps(database: database), stripe: stripe).all
             + ModelRoutes(catalog: catalog).all
             + CORSRoutes(database: tenants, invalidations: invalidations).all
-            + ChatRoutes(
-                catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit,
-                images: GuardedHTTPClient(outbound), cacheSalts: cacheSalts
-            ) { upstreams.upstream(of: $0) }.all
-            + EmbeddingRoutes(parted).all
-            + ScoreRoutes(parted).all
+            + ChatRoutes(acceptance, images: GuardedHTTPClient(outbound), cacheSalts: cacheSalts).all
+            + CompletionRoutes(acceptance, cacheSalts: cacheSalts).all
+            + EmbeddingRoutes(acceptance).all
+            + ScoreRoutes(acceptance).all
             + BillingRoutes(database: tenants).all
             + UsageRoutes(database: tenants).all
             + BudgetRoutes(database: tenants, invalidations: invalidations, outbound: outbound).all

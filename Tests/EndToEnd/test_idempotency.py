@@ -355,6 +355,7 @@ def one_of_each(shop, admin, engine) -> dict:
         "endpoints": lambda header: admin.send("POST", "/v1/endpoints", endpoint, headers=header),
         **{f"endpoints/:id/{name}": step(name) for name in ("deactivate", "activate", "restart", "test")},
         "chat/completions": lambda header: shop.chat("hi", headers=header),
+        "completions": lambda header: shop.caller.post("/v1/completions", {"model": shop.endpoint.slug, "prompt": "hi"}, headers=header),
         "embeddings": lambda header: shop.caller.post("/v1/embeddings", {"model": vectors, "input": "hi"}, headers=header),
         "rerank": lambda header: shop.caller.post("/v1/rerank", {"model": judge, "query": "hi", "documents": ["ho"]}, headers=header),
         "score": lambda header: shop.caller.post("/v1/score", {"model": judge, "text_1": "hi", "text_2": "ho"}, headers=header),

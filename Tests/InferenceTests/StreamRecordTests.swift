@@ -58,4 +58,14 @@ import Testing
         let trap = Self.text(#"\"},\"logprobs\":null,\"finish_reason\":null}"#)
         #expect(Self.record([trap, Self.text("b")]) == Self.text(#"\"},\"logprobs\":null,\"finish_reason\":null}b"#))
     }
+
+    @Test func textsOfCompletionsAreJoinedEachForItself() {
+        func text(_ text: String, choice: Int, finish: String = "null") -> String {
+            #"data: {"id":"cmpl-1","choices":[{"index":\#(choice),"text":"\#(text)","logprobs":null,"finish_reason":\#(finish)}]}"# + "\n\n"
+        }
+        let end = text("!", choice: 0, finish: #""stop""#)
+        #expect(
+            Self.record([text("a", choice: 0), text("b", choice: 1), text(#"\","#, choice: 0), text("d", choice: 1), end])
+                == text(#"a\","#, choice: 0) + text("bd", choice: 1) + end)
+    }
 }

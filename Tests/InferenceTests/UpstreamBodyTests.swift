@@ -6,19 +6,23 @@ import Server
 import Testing
 
 @Suite struct UpstreamBodyTests {
+    static var endpoint: EndpointRecord {
+        let tier = ServiceTier(
+            slug: "t", priceNanoPerMtok: 1, tokensPerMinute: nil, requestsPerMinute: nil, burstFloor: 1, requestTimeout: .seconds(60),
+            idleStreamTimeout: .seconds(30), concurrent: 10, queueWait: .seconds(1), priority: 0)
+        return EndpointRecord(
+            id: .random(), projectID: .random(), slug: "chat", status: .active, generation: 1, taskMode: .generate, tier: tier,
+            modelID: .random(), modelName: "served", modelVersion: "1", contextLength: nil, upstream: UpstreamSettings(urls: ["https://a"]),
+            limits: EndpointLimits(), defaults: EndpointDefaults(), createdAt: 1)
+    }
+
     /// What the upstream gets for a body, and the clamps.
     static func upstreamBody(
         _ json: String, payable: Int? = nil, adapter: EngineAdapter = .unknown, _ change: (inout EndpointRecord) -> Void = { _ in }
     ) throws -> (
         members: [String: Any], text: String, clamps: [String]
     ) {
-        let tier = ServiceTier(
-            slug: "t", priceNanoPerMtok: 1, tokensPerMinute: nil, requestsPerMinute: nil, burstFloor: 1, requestTimeout: .seconds(60),
-            idleStreamTimeout: .seconds(30), concurrent: 10, queueWait: .seconds(1), priority: 0)
-        var endpoint = EndpointRecord(
-            id: .random(), projectID: .random(), slug: "chat", status: .active, generation: 1, taskMode: .generate, tier: tier,
-            modelID: .random(), modelName: "served", modelVersion: "1", contextLength: nil, upstream: UpstreamSettings(urls: ["https://a"]),
-            limits: EndpointLimits(), defaults: EndpointDefaults(), createdAt: 1)
+        var endpoint = Self.endpoint
         change(&endpoint)
         var body = try RequestDocument.read(Array(json.utf8), parser) { root in
             try UpstreamBody(of: root, try ChatRequest(checking: root, defaults: endpoint.defaults, adapter: adapter), for: endpoint)

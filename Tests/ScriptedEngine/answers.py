@@ -11,7 +11,7 @@ COMMON_FINGERPRINT = "fp_scripted"
 
 
 def prompt_tokens(request: dict) -> int:
-    text = json.dumps(request.get("messages", []), ensure_ascii=False)
+    text = json.dumps(request.get("messages", request.get("prompt", [])), ensure_ascii=False)
     return math.ceil(len(text.encode("utf-8", "replace")) / 4)
 
 

@@ -32,12 +32,12 @@ async def send_whole(connection: Connection, status: int, content_type: str, bod
 
 
 class Player:
-    def __init__(self, connection: Connection, record: Record, request: dict, script: Script, answer_id: str):
+    def __init__(self, connection: Connection, record: Record, request: dict, script: Script, answer_id: str, kind: type[Answer] = Answer):
         self.connection = connection
         self.record = record
         self.script = script
         self.request = request
-        self.answer = Answer.to(request, script, answer_id)
+        self.answer = kind.to(request, script, answer_id)
 
     async def play(self):
         script = self.script

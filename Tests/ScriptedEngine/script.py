@@ -91,6 +91,11 @@ def bytes_of(text: str) -> bytes:
 
 
 def last_user_text(body) -> str:
+    """Of a text completion: its first prompt."""
+    prompt = body.get("prompt") if isinstance(body, dict) else None
+    if prompt:
+        first = prompt[0] if isinstance(prompt, list) else prompt
+        return first if isinstance(first, str) else ""
     messages = body.get("messages") if isinstance(body, dict) else None
     for message in reversed(messages if isinstance(messages, list) else []):
         if isinstance(message, dict) and message.get("role") == "user":

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from urllib.parse import parse_qs
 
 from . import embeddings, scores
-from .answers import prompt_tokens
+from .answers import Answer, prompt_tokens
+from .completions import TextAnswer
 from .connection import ClientGone, Connection, Request
 from .player import Broken, Player, send_whole
 from .records import BODY_KEPT_UP_TO, Records, now_ms
@@ -82,6 +83,8 @@ class Engine:
             await self.answer_models(connection)
         elif path in ("/v1/chat/completions", "/chat/completions") and request.method == "POST":
             await self.answer_chat(connection, request)
+        elif path in ("/v1/completions", "/completions") and request.method == "POST":
+            await self.answer_chat(connection, request, TextAnswer)
         elif path in ("/v1/embeddings", "/embeddings") and request.method == "POST":
             await self.answer_by(embeddings.answer, connection, request)
         elif path in ("/v1/rerank", "/rerank") and request.method == "POST":
@@ -101,7 +104,7 @@ class Engine:
         data = [{"id": name, "object": "model", "created": 1700000000, "owned_by": "scripted", **self.behaviour.model_members} for name in self.behaviour.models]
         await self.say(connection, self.behaviour.health_status, {"object": "list", "data": data})
 
-    async def answer_chat(self, connection: Connection, request: Request):
+    async def answer_chat(self, connection: Connection, request: Request, kind: type[Answer] = Answer):
         self.counts.chat += 1
         try:
             body = json.loads(request.body)
@@ -115,7 +118,7 @@ class Engine:
         self.counts.open += 1
         self.counts.peak_open = max(self.counts.peak_open, self.counts.open)
         try:
-            await self.play(connection, record, body)
+            await self.play(connection, record, body, kind)
         except ScriptError as error:
             record.status, record.end = 400, "complete"
             await self.refuse(connection, 400, str(error))
@@ -132,7 +135,7 @@ class Engine:
             return await self.refuse(connection, record.status, "as asked for")
         await self.say(connection, 200, rule(body))
 
-    async def play(self, connection: Connection, record, body):
+    async def play(self, connection: Connection, record, body, kind: type[Answer]):
         if not isinstance(body, dict):
             record.status, record.end = 400, "complete"
             return await self.refuse(connection, 400, "the body is not a JSON object")
@@ -142,7 +145,7 @@ class Engine:
         limit = self.behaviour.context_length
         if limit is not None and prompt_tokens(body) > limit:
             script = Script(status=400, error=too_long(prompt_tokens(body), limit))
-        await Player(connection, record, body, script, f"chatcmpl-upstream{record.sequence}").play()
+        await Player(connection, record, body, script, f"chatcmpl-upstream{record.sequence}", kind).play()
 
     def next_turn(self) -> Script:
         return script_of(self.behaviour.turns.pop(0)) if self.behaviour.turns else self.default_script

@@ -8,7 +8,7 @@ import httpx
 
 from . import openapi
 from .codes import CODES, STATUS_OF_NGINX, type_of
-from .sse import ChatStream
+from .sse import ChatStream, TextStream
 from .stack import engine_ports
 
 REQUEST_ID = re.compile(r"req_[0-9a-z]{24}")
@@ -70,7 +70,8 @@ class Caller:
             check_request_id(answer)
             check_stream_headers(answer)
             raw = b"".join(answer.iter_raw())
-        return ChatStream(raw, answer.headers, answer.headers["x-request-id"])
+        kind = ChatStream if path.rstrip("/").endswith("/chat/completions") else TextStream
+        return kind(raw, answer.headers, answer.headers["x-request-id"])
 
 
 def check_request_id(answer: httpx.Response):
@@ -95,7 +96,7 @@ def check_good(value: dict, schema: str | None):
     assert "error" not in value, f"an error with a status of success: {value}"
     if value.get("object") == "list" and "first_id" in value:
         return check_list(value)
-    known = {"chat.completion": "CreateChatCompletionResponse", "model": "Model", "list": "ListModelsResponse"}
+    known = {"chat.completion": "CreateChatCompletionResponse", "text_completion": "CreateCompletionResponse", "model": "Model", "list": "ListModelsResponse"}
     schema = schema or known.get(value.get("object"))
     if value.get("object") == "list" and "usage" in value:
         if "created" in value:
@@ -106,6 +107,8 @@ def check_good(value: dict, schema: str | None):
         openapi.check(schema, value)
     if value.get("object") == "chat.completion":
         check_completion(value)
+    if value.get("object") == "text_completion":
+        check_text_completion(value)
 
 
 def check_list(value: dict):
@@ -127,6 +130,14 @@ def check_completion(value: dict):
         assert message["role"] == "assistant" and "refusal" in message
         assert isinstance(message.get("annotations"), list)
         assert message.get("tool_calls") != [], "an empty list of tool calls"
+
+
+def check_text_completion(value: dict):
+    """What 02 §17 says beyond OpenAI's description."""
+    assert re.fullmatch(r"cmpl-[0-9a-z]{24}", value["id"]), value["id"]
+    assert isinstance(value["system_fingerprint"], str)
+    check_usage(value["usage"])
+    assert sorted(choice["index"] for choice in value["choices"]) == list(range(len(value["choices"])))
 
 
 def check_usage(usage: dict):

@@ -25,3 +25,12 @@ ADDED_MEMBERS = {
         },
     },
 }
+
+CHOICE = ["properties", "choices", "items", "properties"]
+LISTS = [*CHOICE, "logprobs", "anyOf", 0, "properties"]
+
+# The first token of an echoed prompt follows from nothing, so it has no logprob: OpenAI's servers send null where the description has numbers.
+NULLS_OF_TEXT_COMPLETIONS = [[*LISTS, "token_logprobs", "items"], [*LISTS, "top_logprobs", "items"]]
+
+# The description gives whole answers and chunks one shape. In the chunks of its own example, and by its own words on `include_usage`, these are null.
+TEXT_COMPLETION_CHUNK = [[*CHOICE, "finish_reason"], ["properties", "usage"]]

@@ -175,3 +175,35 @@ class ChatStream:
         assert chunks[-1]["choices"] == [] and chunks[-1]["usage"], "the last chunk carries the usage"
         assert all(chunk["usage"] is None for chunk in chunks[:-1])
         assert all(chunk["choices"] for chunk in chunks[:-1])
+
+
+class TextStream(ChatStream):
+    """A stream of text completions (02 §17) that was read to its end."""
+
+    def choices(self, index: int = 0) -> list:
+        return [choice for chunk in self.chunks for choice in chunk["choices"] if choice["index"] == index]
+
+    def text(self, index: int = 0) -> str:
+        return "".join(choice["text"] for choice in self.choices(index))
+
+    def check_chunks(self, include_usage: bool | None):
+        assert self.chunks or self.error
+        for chunk in self.chunks:
+            openapi.check("CreateCompletionResponse, as a chunk", chunk)
+            assert not [name for name in chunk if name.startswith("x_")]
+            assert isinstance(chunk.get("system_fingerprint"), str)
+            if include_usage is not None:
+                assert ("usage" in chunk) == include_usage
+        for member in ("id", "created", "model", "object"):
+            assert len({chunk[member] for chunk in self.chunks}) <= 1, f"{member} changes within the stream"
+        for chunk in self.chunks[:1]:
+            assert re.fullmatch(r"cmpl-[0-9a-z]{24}", chunk["id"]), chunk["id"]
+
+    def check_choice(self, index: int):
+        choices = self.choices(index)
+        assert [choice["finish_reason"] for choice in choices[:-1]] == [None] * (len(choices) - 1)
+        assert choices[-1]["finish_reason"] is not None
+        assert all(choice["text"] for choice in choices[:-1]), "an empty chunk in the middle"
+
+    def check_first_deltas(self, choices: int):
+        """There are no roles to be told first."""

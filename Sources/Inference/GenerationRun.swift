@@ -4,38 +4,28 @@ import JSON
 import OpenAI
 import Server
 
-/// One accepted chat completion, from dispatch to settlement. It belongs to the thread of its request.
-struct ChatRun {
-    let chat: ChatRequest
+/// One accepted request for generated text, from dispatch to settlement. It belongs to the thread of its request.
+struct GenerationRun<Asked: GenerationRequest> {
+    let asked: Asked
     let upstreamBody: [UInt8]
     let clamps: [UpstreamBody.Clamp]
     let identity: AnswerIdentity
     let readings: LimitReadings
     let settlement: Settlement
     /// nil where nothing is to be paid.
-    let credit: ChatCredit?
+    let credit: OutputCredit?
     let upstream: any Upstream
     let vendorEvents: Bool
     let context: Context
 
     /// A silent stream shows that it lives.
-    private static let keepAliveInterval = Duration.seconds(15)
+    private static var keepAliveInterval: Duration { .seconds(15) }
     /// No stream lasts longer.
-    private static let hardStop = Duration.seconds(4 * 3600)
+    private static var hardStop: Duration { .seconds(4 * 3600) }
 
     private var timeScale: Double { context.services.timeScale }
-    /// With an Idempotency-Key the run goes on when its client has left: who sends the request again is to get this answer (04 §5).
-    private var watchedClient: Int32? { context.claim == nil ? context.clientDescriptor : nil }
-    private var requestTimeout: Duration { settlement.endpoint.effectiveLimits.requestTimeout }
 
-    private func dispatch() -> any UpstreamCall {
-        upstream.send(
-            UpstreamRequest(
-                path: "chat/completions", body: upstreamBody, isStream: chat.isStream, requestID: context.requestID,
-                deadline: context.start + requestTimeout * timeScale,
-                queueWait: settlement.profile.wait(tier: settlement.endpoint.tier.queueWait) * timeScale,
-                clientDescriptor: watchedClient))
-    }
+    private func dispatch() -> any UpstreamCall { upstream.send(settlement.call(Asked.path, upstreamBody, in: context)) }
 
     // MARK: Whole answers
 
@@ -62,7 +52,7 @@ struct ChatRun {
         }
     }
 
-    private func body(_ answer: ChatAnswer, _ event: UsageEvent) -> [UInt8] {
+    private func body(_ answer: Asked.Answer, _ event: UsageEvent) -> [UInt8] {
         var json = JSONWriter(capacity: answer.bytes.count + 1024)
         json.raw(answer.bytes)
         if vendorEvents {
@@ -75,7 +65,7 @@ struct ChatRun {
     }
 
     /// What is not as demanded is asked for once more (02 §6).
-    private func receiveValidAnswer(_ call: inout any UpstreamCall) throws -> ChatAnswer {
+    private func receiveValidAnswer(_ call: inout any UpstreamCall) throws -> Asked.Answer {
         do {
             return try receiveAnswer(call)
         } catch let error as InvalidAnswer where !error.isCut {
@@ -85,23 +75,23 @@ struct ChatRun {
         }
     }
 
-    private func receiveAnswer(_ call: any UpstreamCall) throws -> ChatAnswer {
-        var answer: ChatAnswer?
-        let deadline = context.start + requestTimeout * timeScale
+    private func receiveAnswer(_ call: any UpstreamCall) throws -> Asked.Answer {
+        var answer: Asked.Answer?
+        let deadline = settlement.deadline(in: context)
         while true {
             switch call.next(until: deadline) {
             case .frame(let body):
                 do {
-                    answer = try context.services.parser.parse(body) { try ChatAnswer(rewriting: $0, as: identity, chat) }
+                    answer = try context.services.parser.parse(body) { try asked.answer(rewriting: $0, as: identity) }
                 } catch is MalformedAnswer, is JSONError {
-                    throw Self.invalidUpstream
+                    throw APIError.invalidUpstream
                 }
             case .finished:
-                guard let answer else { throw Self.invalidUpstream }
+                guard let answer else { throw APIError.invalidUpstream }
                 return answer
             case .fault(let fault): throw fault
             case .clientGone: throw ClientGone()
-            case .silence: throw Self.timeout
+            case .silence: throw APIError.unansweredInTime
             }
         }
     }
@@ -109,9 +99,9 @@ struct ChatRun {
     // MARK: Streams
 
     func stream(to stream: ResponseStream) throws {
-        let client = ChatClient(stream, isReplayable: context.claim != nil)
+        let client = StreamClient(stream, isReplayable: context.claim != nil)
         var call = dispatch()
-        var grammar = ChatStreamGrammar(identity, chat, vendorEvents: vendorEvents)
+        var grammar = asked.grammar(identity, vendorEvents: vendorEvents)
         var firstToken: Duration?
         let end: [UInt8]
         do {
@@ -120,7 +110,7 @@ struct ChatRun {
             } catch let error as InvalidAnswer where !error.isCut && !client.hasBegun {
                 call.cancel()
                 call = dispatch()
-                grammar = ChatStreamGrammar(identity, chat, vendorEvents: vendorEvents)
+                grammar = asked.grammar(identity, vendorEvents: vendorEvents)
                 try relay(call, to: client, &grammar, &firstToken)
             }
             end = try settledEnd(&grammar, client, firstToken, call)
@@ -141,7 +131,7 @@ struct ChatRun {
 
     /// Settles, and gives the last frames: usage, metadata, `[DONE]`.
     private func settledEnd(
-        _ grammar: inout ChatStreamGrammar, _ client: ChatClient, _ firstToken: Duration?, _ call: any UpstreamCall
+        _ grammar: inout Asked.Grammar, _ client: StreamClient, _ firstToken: Duration?, _ call: any UpstreamCall
     ) throws -> [UInt8] {
         let usage = grammar.usage
         var end: [UInt8] = []
@@ -152,21 +142,17 @@ struct ChatRun {
         return end
     }
 
-    private func end(_ grammar: inout ChatStreamGrammar, _ event: UsageEvent, _ usage: TokenUsage) -> [UInt8] {
+    private func end(_ grammar: inout Asked.Grammar, _ event: UsageEvent, _ usage: TokenUsage) -> [UInt8] {
         var end = grammar.usageChunk()
         if vendorEvents {
-            let metadata = metadata(event, usage, finishReason: grammar.finishReason)
-            end += grammar.vendorEvent("x_chat.metadata") { json in
-                json.raw("," as StaticString)
-                metadata.write(to: &json)
-            }
+            end += grammar.metadataEvent(metadata(event, usage, finishReason: grammar.finishReason))
         }
-        return end + ChatStreamGrammar.done
+        return end + StreamFrames.done
     }
 
     /// Passes chunks on until every choice has ended and the engine is done.
     private func relay(
-        _ call: any UpstreamCall, to client: ChatClient, _ grammar: inout ChatStreamGrammar, _ firstToken: inout Duration?
+        _ call: any UpstreamCall, to client: StreamClient, _ grammar: inout Asked.Grammar, _ firstToken: inout Duration?
     ) throws {
         let idle = settlement.endpoint.tier.idleStreamTimeout * timeScale
         let keepAlive = Self.keepAliveInterval * timeScale
@@ -181,7 +167,7 @@ struct ChatRun {
                 do {
                     frames = try receive(chunk, &grammar)
                 } catch is MalformedAnswer, is JSONError {
-                    throw Self.invalidUpstream
+                    throw APIError.invalidUpstream
                 }
                 let isUsedUp = credit?.isUsedUp ?? false
                 if isUsedUp {
@@ -219,21 +205,21 @@ struct ChatRun {
     }
 
     /// The frames of a chunk, once they are paid for. When nobody pays for them, the credit is used up and nothing of the chunk has happened.
-    private func receive(_ chunk: UnsafeRawBufferPointer, _ grammar: inout ChatStreamGrammar) throws -> [UInt8] {
+    private func receive(_ chunk: UnsafeRawBufferPointer, _ grammar: inout Asked.Grammar) throws -> [UInt8] {
         // No chunk has more tokens than bytes.
-        guard let credit, !credit.covers(grammar.producedTokens + chunk.count) else {
+        guard let credit, !credit.covers(grammar.tally.producedTokens + chunk.count) else {
             return try context.services.parser.parse(chunk) { try grammar.receive($0) }
         }
         var next = grammar
         let frames = try context.services.parser.parse(chunk) { try next.receive($0) }
         // The engine's own count may come after the last token.
-        guard next.passedTokens == grammar.passedTokens || credit.cover(next.producedTokens) else { return [] }
+        guard next.tally.passedTokens == grammar.tally.passedTokens || credit.cover(next.tally.producedTokens) else { return [] }
         grammar = next
         return frames
     }
 
     /// Before the first byte a failure is an ordinary error answer; after it, an error frame, and never `[DONE]`.
-    private func fail(_ client: ChatClient, _ error: any Error, _ call: any UpstreamCall) throws -> Never {
+    private func fail(_ client: StreamClient, _ error: any Error, _ call: any UpstreamCall) throws -> Never {
         if error is ClientGone { throw error }
         guard client.hasBegun else { throw shown(Self.beforeStream(error), call) }
         let frame = Array("data: ".utf8) + ErrorRendering.envelope(Self.inStream(error), requestID: context.requestID) + Array("\n\n".utf8)
@@ -246,7 +232,7 @@ struct ChatRun {
     /// A stream that broke before anything of it was sent is an answer of the upstream that cannot be used.
     private static func beforeStream(_ error: any Error) -> APIError {
         let error = ErrorRendering.apiError(error)
-        return error.code.number >= 60_000 ? invalidUpstream : error
+        return error.code.number >= 60_000 ? .invalidUpstream : error
     }
 
     /// Only stream codes travel inside streams.
@@ -302,9 +288,7 @@ struct ChatRun {
             stopDetail: credit?.stopDetail(finishReason: finishReason))
     }
 
-    static let invalidUpstream = APIError(.upstreamInvalidResponse, "The model server gave an invalid answer.")
-    private static let interrupted = APIError(.streamInterrupted, "The model's answer broke off.")
-    static let timeout = APIError(.gatewayTimeout, "The model did not answer in time.")
+    private static var interrupted: APIError { APIError(.streamInterrupted, "The model's answer broke off.") }
 }
 
 extension Duration {

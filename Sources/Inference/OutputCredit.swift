@@ -3,9 +3,9 @@ import Catalog
 import OpenAI
 import Server
 
-/// What pays for one chat (08 §6): a hold for its prompt and its first tokens, and more of it before more tokens are passed on. It belongs to the
+/// What pays for one request for generated text (08 §6): a hold for its prompt and its first tokens, and more of it before more tokens are passed on. It belongs to the
 /// request's thread.
-final class ChatCredit {
+final class OutputCredit {
     /// So many tokens of output are held at a time.
     static let step = 2_048
     /// An answer that cannot have so many tokens is not begun (04 §10).
@@ -27,39 +27,37 @@ final class ChatCredit {
         covered = quote.output(for: taken.held)
     }
 
-    /// Holds what the beginning of a chat may cost.
+    /// Holds what the beginning of its answers may cost.
     ///
     /// - Parameter mostTokens: the longest answer, as far as is known before the engine counts.
     /// - Returns: nil where nothing is to be paid.
     /// - Throws: 402 when the project cannot pay for 16 tokens, or a hard cap leaves no room for them; 503 when the ledger does not answer.
     static func hold(
-        _ chat: ChatRequest, mostTokens: Int?, at endpoint: EndpointRecord, by principal: Principal, for requestID: String,
+        _ asked: some GenerationRequest, mostTokens: Int?, at endpoint: EndpointRecord, by payer: CreditPayer, for requestID: String,
         from credit: Credit
-    ) throws -> ChatCredit? {
+    ) throws -> OutputCredit? {
         var quote = CreditQuote(
-            promptTokens: (chat.promptBytes + 1) / 2, priceNanoPerMtok: endpoint.tier.priceNanoPerMtok,
-            multiplierBasisPoints: chat.profile.multiplierBasisPoints)
+            promptTokens: asked.mostPromptTokens, priceNanoPerMtok: endpoint.tier.priceNanoPerMtok,
+            multiplierBasisPoints: asked.profile.multiplierBasisPoints)
         let first = min(mostTokens ?? step, step)
-        let want = quote.cost(output: chat.choices * first)
+        let want = quote.cost(output: asked.answers * first)
         guard want > 0 else { return nil }
-        let payer = CreditPayer(
-            project: endpoint.projectID, endpoint: endpoint.id, key: principal.keyID, budgetGeneration: principal.budgetGeneration)
         let taken = try credit.take(
-            want: want, least: quote.cost(output: chat.choices * min(first, least)), by: payer, for: requestID)
+            want: want, least: quote.cost(output: asked.answers * min(first, least)), by: payer, for: requestID)
         var limit: Int?
         do {
             if taken.held < want {
-                limit = quote.output(for: taken.held) / chat.choices
+                limit = quote.output(for: taken.held) / asked.answers
             } else if let mostTokens, mostTokens > first {
-                let payable = quote.output(for: try taken.payable(needed: quote.cost(output: chat.choices * mostTokens))) / chat.choices
+                let payable = quote.output(for: try taken.payable(needed: quote.cost(output: asked.answers * mostTokens))) / asked.answers
                 if payable < mostTokens { limit = max(payable, first) }
             }
         } catch {
             taken.giveBack()
             throw error
         }
-        quote.promptTokens = chat.promptEstimate
-        let held = ChatCredit(taken, quote)
+        quote.promptTokens = asked.promptEstimate
+        let held = OutputCredit(taken, quote)
         held.limit = limit
         return held
     }

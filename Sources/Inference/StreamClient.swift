@@ -2,7 +2,7 @@ import FastCGI
 import Server
 
 /// Who gets a stream: the client, and the record of the stream where it can be asked for again. It belongs to the thread of its request.
-final class ChatClient {
+final class StreamClient {
     private let stream: ResponseStream
     /// nil where the request has no Idempotency-Key.
     private var record: StreamRecord?
@@ -26,7 +26,7 @@ final class ChatClient {
         try reach { try stream.send(frames) }
     }
 
-    func keepAlive() throws { try reach { try stream.send(ChatStreamGrammar.keepAlive) } }
+    func keepAlive() throws { try reach { try stream.send(StreamFrames.keepAlive) } }
 
     /// The last frames.
     /// - Throws: `ClientGone`.

@@ -1,0 +1,31 @@
+import OpenAI
+import Server
+
+/// `POST completions` (02 §17).
+public struct CompletionRoutes: Sendable {
+    private let acceptance: Acceptance
+    private let cacheSalts: CacheSalts
+
+    public init(_ acceptance: Acceptance, cacheSalts: CacheSalts) {
+        self.acceptance = acceptance
+        self.cacheSalts = cacheSalts
+    }
+
+    public var all: [Route] {
+        [Route(.post, "completions", .all, .inference, meter: .usage(.completions), bodyLimit: 20 << 20, create)]
+    }
+
+    private func create(_ request: Request, _ context: Context) throws -> Response {
+        let createdAt = Settlement.nowMicroseconds()
+        let (endpoint, asked, body) = try RequestDocument.read(request.body, context.services.parser) { root in
+            let endpoint = try acceptance.endpoint(root, request, context, serving: .generate)
+            let adapter = EngineAdapter(endpoint.engine)
+            let asked = try CompletionRequest(checking: root, for: endpoint, adapter: adapter)
+            let salt = cacheSalts.salt(for: request, at: endpoint, adapter)
+            return (endpoint, asked, try UpstreamBody(of: root, asked, for: endpoint, cacheSalt: salt))
+        }
+        try SLOHints.check(request)
+        if let replayed = try context.replay(of: request) { return replayed }
+        return try acceptance.start(asked, body, at: endpoint, vendorEvents: false, createdAt: createdAt, context).response()
+    }
+}
