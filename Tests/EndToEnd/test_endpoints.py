@@ -253,6 +253,22 @@ def test_the_stored_key_goes_to_no_other_server(owner, engines, usage):
     assert "authorization" not in called[0]["headers"]
 
 
+def test_the_audit_log_keeps_no_key_no_value_of_a_header_and_no_prompt(owner, engine, usage):
+    made = owner.create(engine, upstream={"url": engine.url, "api_key": "sk-hidden", "headers": {"X-Team": "hidden"}}, defaults={"system_prompt": "hidden", "top_p": 0.5})
+    assert owner.patch(made["slug"], {"description": "new"}).status_code == 200
+    lines = usage.query("SELECT before, after FROM audit_log WHERE target_id = %s ORDER BY seq", made["id"])
+    for kept in (lines[0]["after"], lines[1]["before"], lines[1]["after"]):
+        assert (kept["upstream_api_key"], kept["upstream_headers"]) == ("set", ["X-Team"])
+        assert kept["defaults"]["top_p"] == 0.5 and "hidden" not in str(kept)
+
+
+def test_other_servers_are_asked_at_once_and_a_failed_endpoint_may_live_again(owner, engines, usage):
+    slug = owner.active(engines[0])["slug"]
+    usage.query("UPDATE endpoints SET status = 'failed', probed_at = now() + interval '1 hour' WHERE project_id = %s AND slug = %s RETURNING 1", owner.project.id, slug)
+    assert owner.patch(slug, {"upstream": {"url": engines[1].url}}).status_code == 200
+    assert owner.wait_until(slug, "active")["upstream"]["urls"] == [engines[1].url]
+
+
 # MARK: States
 
 
@@ -283,7 +299,7 @@ def test_deactivating_activating_and_restarting(owner, engine, usage):
 
 
 def test_a_deleted_endpoint_is_gone_at_once_what_runs_goes_on_and_its_slug_waits(stack, owner, engine, usage):
-    made = owner.active(engine)
+    made = owner.active(engine, upstream={"url": engine.url, "api_key": "sk-deleted"})
     slug = made["slug"]
     used = eventually(lambda: (got := owner.chat(slug)).status_code == 200 and got)
 

@@ -77,7 +77,7 @@ def test_a_token_outside_the_vocabulary_is_refused(owner, engine, llama, usage):
     usage.none(answer.headers["x-request-id"])
 
 
-def test_token_ids_outside_the_vocabulary_make_no_embedding(owner, engine, llama, usage):
+def test_token_ids_outside_the_vocabulary_and_inputs_over_the_context_make_no_embedding(owner, engine, llama, usage):
     slug = owner.active(engine, task_mode="embed")["slug"]
     recognized(owner, slug, "llama_cpp")
 
@@ -85,10 +85,11 @@ def test_token_ids_outside_the_vocabulary_make_no_embedding(owner, engine, llama
         return owner.post("/v1/embeddings", {"model": slug, "input": given})
 
     assert embed([[1], [5, 999]]).status_code == 200
-    refused = eventually(lambda: (got := embed([[1], [5, 1000]])).status_code == 400 and got)
-    expect_error(refused, 400, "invalid_value", param="input[1][1]")
-    assert engine.records(refused.headers["x-request-id"]) == []
-    usage.none(refused.headers["x-request-id"])
+    for given, code, param in (([[1], [5, 1000]], "invalid_value", "input[1][1]"), ([[5] * 513], "context_length_exceeded", "input[0]")):
+        refused = eventually(lambda: (got := embed(given)).status_code == 400 and got)
+        expect_error(refused, 400, code, param=param)
+        assert engine.records(refused.headers["x-request-id"]) == []
+        usage.none(refused.headers["x-request-id"])
 
 
 def test_the_context_that_the_engine_reports_bounds_the_answer(owner, engine, llama):
