@@ -73,6 +73,8 @@ package struct UpstreamBody {
         switch member.name {
         // Written anew in `finish` and `close`.
         case "model", "stream_options", "max_tokens", "max_completion_tokens": true
+        // llama.cpp's own names of the length and number of answers, which would win over what was checked, held and lowered.
+        case "n_predict", "n_cmpl": true
         // For us.
         case "store", "metadata", "service_tier": true
         // Set by the router alone (02 §1).

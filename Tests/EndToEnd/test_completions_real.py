@@ -52,6 +52,15 @@ def test_a_stop_ends_the_text_before_itself_and_a_seed_says_it_again(real):
     assert texts(complete(real, "Once", seed=5, **wild)) == texts(complete(real, "Once", seed=5, **wild))
 
 
+def test_the_engines_own_names_lift_no_limit(real, usage):
+    """llama.cpp lets them win over `max_tokens` and `n`."""
+    lifted = {"n_predict": 40, "n_cmpl": 3, "max_tokens": 2}
+    for answer in (complete(real, "Once upon a", **lifted), real.chat("Tell me about the sea.", **lifted, timeout=120)):
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["choices"]) == 1 and answer.json()["usage"]["completion_tokens"] == 2
+        assert usage.one(answer.headers["x-request-id"])["output_tokens"] == 2
+
+
 @pytest.mark.parametrize("values, param", [({"echo": True}, "echo"), ({"suffix": " the end."}, "suffix")])
 def test_what_the_default_engine_would_ignore_is_refused(real, values, param):
     expect_error(complete(real, "Once upon a", **values), 400, "unsupported_parameter", param=param)
