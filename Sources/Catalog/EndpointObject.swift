@@ -191,7 +191,7 @@ extension EndpointObject {
         e.upstream_max_concurrent, e.upstream_engine, e.engine_report, e.limits, e.defaults, e.retention, e.prefix_cache, e.context_length, e.cors, e.visibility, e.metadata,
         e.status, e.status_detail, e.generation, CASE WHEN e.model_version = 'latest' THEN COALESCE(e.active_version, m.version) ELSE e.model_version END
         AS active_version, e.ready_servers, t.price_nano_per_mtok, extract(epoch FROM e.created_at)::bigint AS created_at,
-        extract(epoch FROM e.updated_at)::bigint AS updated_at, extract(epoch FROM e.last_request_at)::bigint AS last_request_at
+        extract(epoch FROM e.updated_at)::bigint AS updated_at, floor(extract(epoch FROM e.last_request_at))::bigint AS last_request_at
         """
     static let tables = "endpoints e JOIN models m ON m.id = e.model_id JOIN service_tiers t ON t.slug = e.tier"
 }
