@@ -9,12 +9,8 @@ package struct ChatStreamGrammar: StreamGrammar {
     private let chat: ChatRequest
     private let vendorEvents: Bool
     private let dropsAlternatives: Bool
-    /// `data: {"id":…,"choices":[`, the same in every chunk.
-    private var prefix: [UInt8] = []
-    /// `]}` or `],"usage":null}`
-    private let suffix: StaticString
+    private var frame: ChunkFrame
     private var choices: [Choice]
-    private var hasBegun = false
     private var sequence = 0
 
     package private(set) var tally: StreamTally
@@ -37,7 +33,7 @@ package struct ChatStreamGrammar: StreamGrammar {
         self.vendorEvents = vendorEvents
         dropsAlternatives = chat.dropsAlternatives
         tally = StreamTally(answers: chat.choices, promptEstimate: chat.promptEstimate)
-        suffix = chat.includesUsage ? "],\"usage\":null}\n\n" : "]}\n\n"
+        frame = ChunkFrame(includesUsage: chat.includesUsage)
         choices = Array(repeating: Choice(record: chat.rules.map { AnswerRecord($0) }), count: chat.choices)
     }
 
@@ -51,7 +47,7 @@ package struct ChatStreamGrammar: StreamGrammar {
     package mutating func cut() throws -> [UInt8] {
         tally.isCut = true
         var json = JSONWriter(capacity: 512)
-        if !hasBegun { begin(fingerprint: nil, &json) }
+        if !frame.hasBegun { begin(fingerprint: nil, &json) }
         for index in choices.indices where choices[index].finishReason == nil { try finish(index, "length", &json) }
         return json.bytes
     }
@@ -65,7 +61,7 @@ package struct ChatStreamGrammar: StreamGrammar {
             case "error" where !member.value.isNull: throw MalformedAnswer()
             case "usage":
                 guard let usage = TokenUsage(member.value) else { continue }
-                tally.report(usage, isApart: chat.choices > 1 && tally.hasReport && chat.adapter.countsApart(root))
+                tally.report(usage, isApart: chat.choices > 1 && chat.adapter.countsApart(root))
             case "choices": list = list ?? member.value
             default: continue
             }
@@ -73,22 +69,13 @@ package struct ChatStreamGrammar: StreamGrammar {
         guard let list, list.kind == .array else { throw MalformedAnswer() }
         var json = JSONWriter(capacity: 512)
         for choice in list.elements {
-            if !hasBegun { begin(fingerprint: root["system_fingerprint"]?.string, &json) }
+            if !frame.hasBegun { begin(fingerprint: root["system_fingerprint"], &json) }
             try receive(choice: choice, &json)
         }
         return json.bytes
     }
 
-    /// The usage chunk, for clients that asked for it.
-    package func usageChunk() -> [UInt8] {
-        guard chat.includesUsage else { return [] }
-        var json = JSONWriter(capacity: 512)
-        json.raw(prefix)
-        json.raw(#"],"usage":"#)
-        usage.write(to: &json)
-        json.raw("}\n\n" as StaticString)
-        return json.bytes
-    }
+    package func usageChunk() -> [UInt8] { frame.usageChunk(usage) }
 
     package mutating func metadataEvent(_ metadata: VendorMetadata) -> [UInt8] {
         vendorEvent("x_chat.metadata") { json in
@@ -117,15 +104,8 @@ package struct ChatStreamGrammar: StreamGrammar {
 
     // MARK: Chunks
 
-    private mutating func begin(fingerprint: String?, _ json: inout JSONWriter) {
-        var identity = identity
-        if let fingerprint { identity.fingerprint = fingerprint }
-        var head = JSONWriter(capacity: 256)
-        head.raw("data: {" as StaticString)
-        identity.write(object: "chat.completion.chunk", to: &head)
-        head.raw(#","choices":["#)
-        prefix = head.bytes
-        hasBegun = true
+    private mutating func begin(fingerprint: JSONElement?, _ json: inout JSONWriter) {
+        frame.begin(identity.with(fingerprint), object: "chat.completion.chunk")
         for index in choices.indices {
             chunk(index, logprobs: nil, &json) { $0.raw(#"{"role":"assistant","content":""}"#) }
         }
@@ -134,17 +114,12 @@ package struct ChatStreamGrammar: StreamGrammar {
     private func chunk(
         _ index: Int, logprobs: JSONElement?, finishReason: String? = nil, _ json: inout JSONWriter, _ delta: (inout JSONWriter) -> Void
     ) {
-        json.raw(prefix)
-        json.raw(#"{"index":"#)
-        json.integer(index)
+        frame.open(index, &json)
         json.raw(#","delta":"#)
         delta(&json)
         json.raw(#","logprobs":"#)
         json.logprobs(logprobs, droppingAlternatives: dropsAlternatives)
-        json.raw(#","finish_reason":"#)
-        json.string(finishReason)
-        json.raw("}" as StaticString)
-        json.raw(suffix)
+        frame.close(finishReason, &json)
     }
 
     private mutating func receive(choice: JSONElement, _ json: inout JSONWriter) throws {

@@ -5,10 +5,7 @@ import OpenAI
 package struct CompletionStreamGrammar: StreamGrammar {
     private let identity: AnswerIdentity
     private let asked: CompletionRequest
-    /// `data: {"id":…,"choices":[`, the same in every chunk.
-    private var prefix: [UInt8] = []
-    /// `]}` or `],"usage":null}`
-    private let suffix: StaticString
+    private var frame: ChunkFrame
     private var choices: [Choice]
     private var countedPrompts: Set<Int> = []
     package private(set) var tally: StreamTally
@@ -23,7 +20,7 @@ package struct CompletionStreamGrammar: StreamGrammar {
     package init(_ identity: AnswerIdentity, _ asked: CompletionRequest) {
         self.identity = identity
         self.asked = asked
-        suffix = asked.includesUsage ? "],\"usage\":null}\n\n" : "]}\n\n"
+        frame = ChunkFrame(includesUsage: asked.includesUsage)
         choices = (0..<asked.answers).map {
             Choice(echoedBytes: asked.echoedBytes(ofChoice: $0), logprobs: CompletionLogprobs(asked.logprobs))
         }
@@ -64,23 +61,11 @@ package struct CompletionStreamGrammar: StreamGrammar {
         return json.bytes
     }
 
-    package func usageChunk() -> [UInt8] {
-        guard asked.includesUsage else { return [] }
-        var json = JSONWriter(capacity: 512)
-        json.raw(prefix)
-        json.raw(#"],"usage":"#)
-        usage.write(to: &json)
-        json.raw("}\n\n" as StaticString)
-        return json.bytes
-    }
+    package func usageChunk() -> [UInt8] { frame.usageChunk(usage) }
 
     private mutating func begin(fingerprint: JSONElement?) {
-        guard prefix.isEmpty else { return }
-        var head = JSONWriter(capacity: 256)
-        head.raw("data: {" as StaticString)
-        identity.with(fingerprint).write(object: "text_completion", showsServiceTier: false, to: &head)
-        head.raw(#","choices":["#)
-        prefix = head.bytes
+        guard !frame.hasBegun else { return }
+        frame.begin(identity.with(fingerprint), object: "text_completion", showsServiceTier: false)
     }
 
     private mutating func receive(choice: JSONElement, _ json: inout JSONWriter) throws {
@@ -105,16 +90,11 @@ package struct CompletionStreamGrammar: StreamGrammar {
     }
 
     private mutating func chunk(_ index: Int, text: JSONElement?, logprobs: JSONElement?, _ json: inout JSONWriter) {
-        json.raw(prefix)
-        json.raw(#"{"index":"#)
-        json.integer(index)
+        frame.open(index, &json)
         json.raw(#","text":"#)
         if let text { json.raw(text.text) } else { json.raw(#""""#) }
         json.raw(#","logprobs":"#)
         choices[index].logprobs.write(logprobs, to: &json)
-        json.raw(#","finish_reason":"#)
-        json.string(choices[index].finishReason)
-        json.raw("}" as StaticString)
-        json.raw(suffix)
+        frame.close(choices[index].finishReason, &json)
     }
 }

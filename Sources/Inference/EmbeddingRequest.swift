@@ -9,7 +9,7 @@ package struct EmbeddingRequest {
     private(set) var inputs: [[UInt8]] = []
     private(set) var isBase64 = false
     private(set) var dimensions: Int?
-    private(set) var profile = RoutingProfile.standard
+    private(set) var profile: RoutingProfile
     /// Of all inputs together; token ids count as they are.
     private(set) var tokenEstimate = 0
     /// No tokenizer makes more of the inputs.
@@ -21,7 +21,7 @@ package struct EmbeddingRequest {
     private static let inputsInCall = 64
 
     package init(checking root: JSONElement, for endpoint: EndpointRecord) throws {
-        if let tier = endpoint.defaults.serviceTier.flatMap(RoutingProfile.init(named:)) { profile = tier }
+        profile = RoutingProfile(defaults: endpoint.defaults)
         for member in root.members where !member.value.isNull {
             let value = member.value
             switch member.name {

@@ -3,14 +3,14 @@ import Server
 
 /// `POST embeddings` (02 §14).
 public struct EmbeddingRoutes: Sendable {
-    private let inference: Acceptance
+    private let acceptance: Acceptance
 
-    public init(_ inference: Acceptance) { self.inference = inference }
+    public init(_ acceptance: Acceptance) { self.acceptance = acceptance }
 
     public var all: [Route] {
         [
             Route(.post, "embeddings", .all, .inference, meter: .usage(.embeddings), bodyLimit: 20 << 20) { request, context in
-                try inference.answer(request, context, mode: .embed) { EmbeddingWork(try EmbeddingRequest(checking: $0, for: $1)) }
+                try acceptance.answer(request, context, mode: .embed) { EmbeddingWork(try EmbeddingRequest(checking: $0, for: $1)) }
             }
         ]
     }

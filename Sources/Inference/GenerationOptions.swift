@@ -9,16 +9,14 @@ package struct GenerationOptions {
     private(set) var includesUsage = false
     private(set) var wantsVendorEvents = false
     private(set) var choices = 1
-    private(set) var profile = RoutingProfile.standard
+    private(set) var profile: RoutingProfile
     /// Members that the body has, of those we may add.
     private(set) var hasTemperature = false
     private(set) var hasTopP = false
     /// The highest token id in `logit_bias`.
     private(set) var highestBiasedToken: Int?
 
-    init(defaults: EndpointDefaults) {
-        if let tier = defaults.serviceTier.flatMap(RoutingProfile.init(named:)) { profile = tier }
-    }
+    init(defaults: EndpointDefaults) { profile = RoutingProfile(defaults: defaults) }
 
     /// Takes a member, if it is one of these.
     mutating func read(_ member: JSONElement.Member) throws {

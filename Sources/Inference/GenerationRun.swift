@@ -76,24 +76,7 @@ struct GenerationRun<Asked: GenerationRequest> {
     }
 
     private func receiveAnswer(_ call: any UpstreamCall) throws -> Asked.Answer {
-        var answer: Asked.Answer?
-        let deadline = settlement.deadline(in: context)
-        while true {
-            switch call.next(until: deadline) {
-            case .frame(let body):
-                do {
-                    answer = try context.services.parser.parse(body) { try asked.answer(rewriting: $0, as: identity) }
-                } catch is MalformedAnswer, is JSONError {
-                    throw APIError.invalidUpstream
-                }
-            case .finished:
-                guard let answer else { throw APIError.invalidUpstream }
-                return answer
-            case .fault(let fault): throw fault
-            case .clientGone: throw ClientGone()
-            case .silence: throw APIError.unansweredInTime
-            }
-        }
+        try settlement.answer(of: call, in: context) { try asked.answer(rewriting: $0, as: identity) }
     }
 
     // MARK: Streams

@@ -3,8 +3,8 @@ import Catalog
 import OpenAI
 import Server
 
-/// What pays for one request for generated text (08 §6): a hold for its prompt and its first tokens, and more of it before more tokens are passed on. It belongs to the
-/// request's thread.
+/// What pays for one request for generated text (08 §6): a hold for its prompt and its first tokens, and more of it before more tokens are
+/// passed on. It belongs to the request's thread.
 final class OutputCredit {
     /// So many tokens of output are held at a time.
     static let step = 2_048

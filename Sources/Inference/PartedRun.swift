@@ -34,25 +34,7 @@ struct PartedRun<Work: PartedWork> {
     }
 
     private mutating func receive(_ call: any UpstreamCall, of part: Int) throws {
-        let deadline = settlement.deadline(in: context)
-        var isAnswered = false
-        while true {
-            switch call.next(until: deadline) {
-            case .frame(let body):
-                do {
-                    try context.services.parser.parse(body) { try work.add($0, of: part) }
-                } catch is MalformedAnswer, is JSONError {
-                    throw APIError.invalidUpstream
-                }
-                isAnswered = true
-            case .finished:
-                guard isAnswered else { throw APIError.invalidUpstream }
-                return
-            case .fault(let fault): throw fault
-            case .clientGone: throw ClientGone()
-            case .silence: throw APIError.unansweredInTime
-            }
-        }
+        try settlement.answer(of: call, in: context) { try work.add($0, of: part) }
     }
 
     /// Books the run, together with the answer of a request that has an Idempotency-Key.

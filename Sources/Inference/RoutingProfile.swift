@@ -1,3 +1,4 @@
+import Catalog
 import JSON
 import OpenAI
 import Server
@@ -20,6 +21,9 @@ public struct RoutingProfile: Sendable, Equatable {
         default: return nil
         }
     }
+
+    /// What requests have that choose nothing.
+    init(defaults: EndpointDefaults) { self = defaults.serviceTier.flatMap(RoutingProfile.init(named:)) ?? .standard }
 
     /// The member `service_tier` of a request.
     init(checking value: JSONElement) throws {

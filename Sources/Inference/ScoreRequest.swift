@@ -18,7 +18,7 @@ struct ScoreRequest {
     private(set) var documents: [[UInt8]] = []
     /// Documents that were cut because they are longer than the model's context, or than asked for.
     private(set) var truncated = 0
-    private(set) var profile = RoutingProfile.standard
+    private(set) var profile: RoutingProfile
     private(set) var tokenEstimate = 0
     private(set) var mostTokens = 0
 
@@ -30,7 +30,7 @@ struct ScoreRequest {
 
     /// The members that rerank and score have in common.
     init(checking root: JSONElement, for endpoint: EndpointRecord) throws {
-        if let tier = endpoint.defaults.serviceTier.flatMap(RoutingProfile.init(named:)) { profile = tier }
+        profile = RoutingProfile(defaults: endpoint.defaults)
         if let tier = root["service_tier"], !tier.isNull { profile = try RoutingProfile(checking: tier) }
         if let user = root["user"], !user.isNull { _ = try Fields.string(user, "user", atMost: 512) }
         if let stream = root["stream"], !stream.isNull, try Fields.bool(stream, "stream") {

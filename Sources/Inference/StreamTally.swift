@@ -33,8 +33,6 @@ package struct StreamTally {
         reportedUsage?.add(choice: usage, ofNewPrompt: isOfNewPrompt)
     }
 
-    var hasReport: Bool { reportedUsage != nil }
-
     /// The tokens of output so far. With several choices a report may be of some of them.
     var producedTokens: Int {
         guard let reported = reportedUsage?.output else { return passedTokens }

@@ -134,10 +134,13 @@ class ChatStream:
                 assert "logprobs" in choice
             if include_usage is not None:
                 assert ("usage" in chunk) == include_usage
+        self.check_identity("chatcmpl-")
+
+    def check_identity(self, prefix: str):
         for member in ("id", "created", "model", "object"):
             assert len({chunk[member] for chunk in self.chunks}) <= 1, f"{member} changes within the stream"
         for chunk in self.chunks[:1]:
-            assert re.fullmatch(r"chatcmpl-[0-9a-z]{24}", chunk["id"]), chunk["id"]
+            assert re.fullmatch(prefix + "[0-9a-z]{24}", chunk["id"]), chunk["id"]
 
     def check_choice(self, index: int):
         deltas = self.deltas(index)
@@ -194,10 +197,7 @@ class TextStream(ChatStream):
             assert isinstance(chunk.get("system_fingerprint"), str)
             if include_usage is not None:
                 assert ("usage" in chunk) == include_usage
-        for member in ("id", "created", "model", "object"):
-            assert len({chunk[member] for chunk in self.chunks}) <= 1, f"{member} changes within the stream"
-        for chunk in self.chunks[:1]:
-            assert re.fullmatch(r"cmpl-[0-9a-z]{24}", chunk["id"]), chunk["id"]
+        self.check_identity("cmpl-")
 
     def check_choice(self, index: int):
         choices = self.choices(index)
