@@ -77,7 +77,7 @@ def bert(options: argparse.Namespace, model: models.Model, port: int) -> "xllama
     found.n_batch = found.n_ubatch = BERT_CONTEXT
     found.cache_ram_mib = 0
     kinds = xllamacpp.llama_pooling_type
-    found.pooling_type = kinds.LLAMA_POOLING_TYPE_RANK if model is models.RERANK else kinds.LLAMA_POOLING_TYPE_MEAN
+    found.pooling_type = kinds.LLAMA_POOLING_TYPE_RANK if model.pooling == "rank" else kinds.LLAMA_POOLING_TYPE_MEAN
     return found
 
 
