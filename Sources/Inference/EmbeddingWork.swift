@@ -24,6 +24,9 @@ struct EmbeddingWork: PartedWork {
 
     func body(of part: Int, for endpoint: EndpointRecord) -> [UInt8] { asked.body(of: asked.calls[part], for: endpoint) }
 
+    mutating func shorten(_ part: Int) -> Bool { false }
+    func longest(_ part: Int) -> String { "input" }
+
     mutating func add(_ root: JSONElement, of part: Int) throws {
         try answer.add(root, of: asked.calls[part])
         guard let dimensions = asked.dimensions, dimensions != answer.size else { return }

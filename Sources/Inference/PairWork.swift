@@ -4,7 +4,7 @@ import Server
 
 /// Work on pairs of texts, which engines judge by one call: rerank and score differ in what they read and what they make of the scores.
 protocol PairWork: PartedWork {
-    var pairs: ScoreRequest { get }
+    var pairs: ScoreRequest { get set }
     var scores: Scores { get set }
 }
 
@@ -18,5 +18,7 @@ extension PairWork {
     var promptTokens: Int? { scores.promptTokens }
 
     func body(of part: Int, for endpoint: EndpointRecord) -> [UInt8] { pairs.body(of: pairs.calls[part], for: endpoint) }
+    mutating func shorten(_ part: Int) -> Bool { pairs.shorten(part) }
+    func longest(_ part: Int) -> String { pairs.calls[part].name }
     mutating func add(_ root: JSONElement, of part: Int) throws { try scores.add(root, of: pairs.calls[part].pairs) }
 }

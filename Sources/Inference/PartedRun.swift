@@ -17,7 +17,7 @@ struct PartedRun<Work: PartedWork> {
         do {
             for part in 0..<work.parts {
                 if part > 0 { call = dispatch(part) }
-                try receive(call, of: part)
+                try complete(&call, of: part)
             }
             return try settled(call)
         } catch let error as SettlementFailed {
@@ -35,6 +35,21 @@ struct PartedRun<Work: PartedWork> {
 
     private mutating func receive(_ call: any UpstreamCall, of part: Int) throws {
         try settlement.answer(of: call, in: context) { try work.add($0, of: part) }
+    }
+
+    /// A call that the model server finds too long is made again where it can be shorter.
+    private mutating func complete(_ call: inout any UpstreamCall, of part: Int) throws {
+        do {
+            try receive(call, of: part)
+        } catch var fault as UpstreamFault where fault.apiError.code == .contextLengthExceeded {
+            guard work.shorten(part) else {
+                // The model server knows our call; the client knows its own members.
+                fault.apiError.param = work.longest(part)
+                throw fault
+            }
+            call = dispatch(part)
+            try complete(&call, of: part)
+        }
     }
 
     /// Books the run, together with the answer of a request that has an Idempotency-Key.

@@ -17,6 +17,11 @@ protocol PartedWork {
     var parts: Int { get }
     /// What one call sends.
     func body(of part: Int, for endpoint: EndpointRecord) -> [UInt8]
+    /// Makes a call shorter that the model server has found longer than its context.
+    /// - Returns: false where it cannot be, and the request fails.
+    mutating func shorten(_ part: Int) -> Bool
+    /// The member that is then too long.
+    func longest(_ part: Int) -> String
     /// Takes the answer to one call.
     /// - Throws: `MalformedAnswer`; `APIError` for what the request may not ask of this model.
     mutating func add(_ root: JSONElement, of part: Int) throws

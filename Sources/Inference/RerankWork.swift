@@ -7,7 +7,7 @@ import Server
 struct RerankWork: PairWork {
     static let surface = Surface.rerank
 
-    private(set) var pairs: ScoreRequest
+    var pairs: ScoreRequest
     var scores: Scores
     private var topCount = Int.max
     /// What the answer repeats; empty where it does not.

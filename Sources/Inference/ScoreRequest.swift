@@ -9,15 +9,20 @@ struct ScoreRequest {
     struct Call {
         /// A JSON string, with its quotation marks.
         var query: [UInt8]
+        /// The query in errors.
+        var name: String
         /// Of the pairs, in the order of the request.
         var pairs: Range<Int>
+        /// Documents of so many bytes fit surely, if the query does; nil where nobody knows the context, and where they are that short already.
+        var sureBytes: Int?
     }
 
     private(set) var calls: [Call] = []
-    /// JSON strings, with their quotation marks; of each pair the second text.
-    private(set) var documents: [[UInt8]] = []
+    /// Of each pair the second text, as far as it is sent.
+    private(set) var documents: [Substring] = []
     /// Documents that were cut because they are longer than the model's context, or than asked for.
-    private(set) var truncated = 0
+    var truncated: Int { isCut.count(where: \.self) }
+    private var isCut: [Bool] = []
     private(set) var profile: RoutingProfile
     private(set) var tokenEstimate = 0
     private(set) var mostTokens = 0
@@ -68,45 +73,58 @@ struct ScoreRequest {
     ///   - name: of the query in errors.
     mutating func add(_ query: String, _ name: String, with texts: [String], room: Int, for endpoint: EndpointRecord) throws {
         var room = room
+        var sureBytes: Int?
         if let context = endpoint.mostContext {
             guard query.utf8.count / 6 < context - Self.frame else {
                 throw APIError(.contextLengthExceeded, "'\(name)' is longer than the model's context of \(context) tokens.", param: name)
             }
             room = max(1, min(room, context - Self.frame - Self.tokens(query)))
+            sureBytes = max(4, min(room, context - Self.frame - (query.utf8.count + 1) / 2))
         }
         var json = JSONWriter(capacity: query.utf8.count + 16)
         json.string(query)
         let first = documents.count
-        for text in texts { add(document: text, room: room) }
+        for text in texts {
+            let kept = Self.beginning(of: text[...], bytes: room * 3)
+            tokenEstimate += Self.tokens(kept)
+            mostTokens += (kept.utf8.count + 1) / 2
+            isCut.append(kept.endIndex < text.endIndex)
+            documents.append(kept)
+        }
         let queryTokens = Self.tokens(query) + Self.frame
         tokenEstimate += queryTokens * texts.count
         mostTokens += ((query.utf8.count + 1) / 2 + Self.frame) * texts.count
         calls += stride(from: first, to: documents.count, by: Self.pairsInCall).map {
-            Call(query: json.bytes, pairs: $0..<min($0 + Self.pairsInCall, documents.count))
+            Call(query: json.bytes, name: name, pairs: $0..<min($0 + Self.pairsInCall, documents.count), sureBytes: sureBytes)
         }
     }
 
-    /// A token has three bytes at least where texts are long, or the engine refuses what is left.
-    private mutating func add(document text: String, room: Int) {
-        var kept = text[...]
-        if text.utf8.count > room * 3 {
-            truncated += 1
-            var end = text.utf8.index(text.startIndex, offsetBy: room * 3)
-            while end.samePosition(in: text.unicodeScalars) == nil { end = text.utf8.index(before: end) }
-            kept = text[..<end]
+    /// Cuts the documents of a call that the model server has found too long: in most texts a token has three bytes and more, in some it has one.
+    /// - Returns: false where that was done already, or cannot be.
+    mutating func shorten(_ call: Int) -> Bool {
+        guard let bytes = calls[call].sureBytes else { return false }
+        calls[call].sureBytes = nil
+        for index in calls[call].pairs {
+            let kept = Self.beginning(of: documents[index], bytes: bytes)
+            if kept.endIndex < documents[index].endIndex { isCut[index] = true }
+            documents[index] = kept
         }
-        tokenEstimate += Self.tokens(kept)
-        mostTokens += (kept.utf8.count + 1) / 2
-        var json = JSONWriter(capacity: kept.utf8.count + 16)
-        json.string(String(kept))
-        documents.append(json.bytes)
+        return true
+    }
+
+    /// Without a part of a character at its end.
+    private static func beginning(of text: Substring, bytes: Int) -> Substring {
+        guard text.utf8.count > bytes else { return text }
+        var end = text.utf8.index(text.startIndex, offsetBy: bytes)
+        while end.samePosition(in: text.base.unicodeScalars) == nil { end = text.utf8.index(before: end) }
+        return text[..<end]
     }
 
     private static func tokens(_ text: some StringProtocol) -> Int { (text.utf8.count + 3) / 4 }
 
     /// The body of one call.
     func body(of call: Call, for endpoint: EndpointRecord) -> [UInt8] {
-        var json = JSONWriter(capacity: documents[call.pairs].reduce(call.query.count + 256) { $0 + $1.count + 1 })
+        var json = JSONWriter(capacity: documents[call.pairs].reduce(call.query.count + 256) { $0 + $1.utf8.count + 3 })
         json.raw(#"{"model":"#)
         json.string(endpoint.upstreamModel)
         json.raw(#","query":"#)
@@ -116,7 +134,7 @@ struct ScoreRequest {
         json.raw(#","documents":["#)
         for index in call.pairs {
             if index > call.pairs.lowerBound { json.raw("," as StaticString) }
-            json.raw(documents[index])
+            json.string(String(documents[index]))
         }
         json.raw("]}" as StaticString)
         return json.bytes

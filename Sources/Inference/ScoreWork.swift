@@ -7,7 +7,7 @@ import Server
 struct ScoreWork: PairWork {
     static let surface = Surface.score
 
-    private(set) var pairs: ScoreRequest
+    var pairs: ScoreRequest
     var scores: Scores
 
     init(checking root: JSONElement, for endpoint: EndpointRecord) throws {

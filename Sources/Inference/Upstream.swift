@@ -32,7 +32,6 @@ public struct UpstreamRequest: Sendable {
     var input: String {
         switch path {
         case "embeddings": "input"
-        case "rerank": "documents"
         case "completions": "prompt"
         default: "messages"
         }

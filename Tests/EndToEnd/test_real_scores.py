@@ -74,9 +74,19 @@ def test_a_long_document_is_cut_and_judged_by_its_beginning(real):
     assert body["results"][0]["relevance_score"] > 0.1
 
 
+@pytest.mark.parametrize("filler", [" 1.2.3.4.5.6", " And so on.", "\u3002\u5317\u4eac"], ids=["digits", "short words", "ideographs"])
+def test_a_document_of_short_tokens_is_cut_once_more(real, usage, filler):
+    """Our estimate of its tokens is too low; the engine says so."""
+    documents = [DOCUMENTS[3], DOCUMENTS[2] + filler * 600]
+    answer = rerank(real, documents=documents)
+    body = answer.json()
+    assert [result["index"] for result in body["results"]] == [1, 0] and body["x_truncated"] == 1
+    assert usage.one(answer.headers["x-request-id"])["input_tokens"] == body["usage"]["prompt_tokens"] < 2 * 512
+
+
 def test_a_query_over_the_context_is_refused_and_costs_nothing(real, usage, ledger):
     for query in ["word " * 600, "word " * 3_000]:
         answer = rerank(real, query=query)
-        expect_error(answer, 400, "context_length_exceeded")
+        expect_error(answer, 400, "context_length_exceeded", param="query")
         assert sum(row["cost_nano"] for row in usage.of(answer.headers["x-request-id"])) == 0
     ledger.check(real.project.id, usage.of_project(real.project.id))
