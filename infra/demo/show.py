@@ -21,9 +21,10 @@ def main() -> None:
     print(f"> {QUESTION}")
     try:
         stream_answer(client, demo["XEROTIER_ENDPOINT"])
-        # Servers of others (XEROTIER_DEMO_UPSTREAM) have a chat model alone.
+        # Servers of others (XEROTIER_DEMO_UPSTREAM) have a chat model alone, and may know no completions.
         if "XEROTIER_EMBEDDINGS_ENDPOINT" in demo:
             print()
+            surfaces.completion(client, demo["XEROTIER_ENDPOINT"])
             surfaces.embeddings(client, demo["XEROTIER_EMBEDDINGS_ENDPOINT"])
             surfaces.rerank(client, demo["XEROTIER_RERANK_ENDPOINT"])
             surfaces.score(client, demo["XEROTIER_RERANK_ENDPOINT"])

@@ -6,9 +6,18 @@ import typing
 if typing.TYPE_CHECKING:
     import openai
 
+PROMPT = "Once upon a time"
 QUESTION = "How many people live in Berlin?"
 TEXTS = ["Bread needs flour and water.", "Berlin has a population of 3,520,031 registered inhabitants.", "Berlin is a city in Germany."]
 BEST = 1
+
+
+def completion(client: "openai.OpenAI", model: str) -> None:
+    made = client.completions.create(model=model, prompt=PROMPT, max_tokens=12, temperature=0)
+    [choice] = made.choices
+    if not choice.text or not choice.finish_reason:
+        raise SystemExit(f"the completion of {PROMPT!r} is empty")
+    print(f"completion  {PROMPT}{choice.text.rstrip()} …")
 
 
 def embeddings(client: "openai.OpenAI", model: str) -> None:
