@@ -66,7 +66,7 @@ public struct EndpointRoutes: Sendable {
         let principal = try context.principal
         guard let slug = body.slug else { throw APIError.missing("slug") }
         try EndpointRules.check(slug: slug)
-        if let pin = principal.endpointPin, pin != slug { throw Self.pinned }
+        if let pin = principal.endpointPin, pin != slug { throw Self.pinned("slug") }
         let actor = try context.actor(of: request)
         let scale = context.services.timeScale
         let change = try vet(body.change, principal)
@@ -151,11 +151,14 @@ public struct EndpointRoutes: Sendable {
 
     private func allowedName(_ request: Request, _ principal: Principal, _ connection: TenantConnection) throws -> String {
         let name = request.pathParameters["id"] ?? ""
-        if let pin = principal.endpointPin, try connection.requireEndpoint(name).slug != pin { throw Self.pinned }
+        if let pin = principal.endpointPin, try connection.requireEndpoint(name).slug != pin { throw Self.pinned(nil) }
         return name
     }
 
-    private static let pinned = APIError(.endpointMismatch, "The API key is pinned to another endpoint.")
+    /// - Parameter param: the member of the body that names the endpoint; nil where the path does.
+    private static func pinned(_ param: String?) -> APIError {
+        APIError(.endpointMismatch, "The API key is pinned to another endpoint.", param: param)
+    }
 
     private func tell(_ principal: Principal) { invalidations.publish("project:\(principal.projectID)") }
 

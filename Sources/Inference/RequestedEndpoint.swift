@@ -20,16 +20,17 @@ enum RequestedEndpoint {
             } else {
                 try EndpointResolver.resolve(model: model, in: catalog)
             }
-        try checkPin(of: principal, endpoint)
+        try checkPin(of: principal, endpoint, param: request.location.endpoint == nil ? "model" : nil)
         guard endpoint.status == .active || endpoint.status == .degraded else {
             throw APIError(.endpointInactive, "The endpoint is not active.", retryAfter: 5)
         }
         return endpoint
     }
 
-    static func checkPin(of principal: Principal, _ endpoint: EndpointRecord) throws {
+    /// - Parameter param: the member of the body that chose the endpoint; nil where the path did.
+    static func checkPin(of principal: Principal, _ endpoint: EndpointRecord, param: String? = nil) throws {
         if let pin = principal.endpointPin, pin != endpoint.slug {
-            throw APIError(.endpointMismatch, "The API key is pinned to another endpoint.")
+            throw APIError(.endpointMismatch, "The API key is pinned to another endpoint.", param: param)
         }
     }
 

@@ -24,8 +24,8 @@ WITHIN_S = 2
 class Owner(Caller):
     """A key of the scopes `inference` and `management`."""
 
-    def __init__(self, stack, project: Project):
-        super().__init__(stack.origin, project.key("inference,management").key)
+    def __init__(self, stack, project: Project, **values):
+        super().__init__(stack.origin, project.key("inference,management", **values).key)
         self.project = project
 
     def create(self, engine, **values) -> dict:
@@ -267,6 +267,23 @@ def test_other_servers_are_asked_at_once_and_a_failed_endpoint_may_live_again(ow
     usage.query("UPDATE endpoints SET status = 'failed', probed_at = now() + interval '1 hour' WHERE project_id = %s AND slug = %s RETURNING 1", owner.project.id, slug)
     assert owner.patch(slug, {"upstream": {"url": engines[1].url}}).status_code == 200
     assert owner.wait_until(slug, "active")["upstream"]["urls"] == [engines[1].url]
+
+
+def test_a_pinned_key_manages_its_endpoint_alone(stack, owner, talk, engine, usage):
+    other = owner.create(engine)
+    pinned = Owner(stack, owner.project, endpoint="talk")
+    assert pinned.get(f"{ENDPOINTS}/talk").status_code == 200
+    before = rows(usage, owner.project)
+    for name in (other["id"], other["slug"]):
+        path = f"{ENDPOINTS}/{name}"
+        put = body(engine, slug=other["slug"], description="x")
+        for method, target, value in (
+            ("GET", path, None), ("GET", f"{path}/limits", None), ("GET", f"{path}/stats", None), ("PATCH", path, {"description": "x"}), ("PUT", path, put),
+            ("DELETE", path, None), ("POST", f"{path}/deactivate", {}), ("POST", f"{path}/restart", {}), ("POST", f"{path}/test", {}),
+        ):
+            answer = pinned.call(method, target) if value is None else pinned.send(method, target, value)
+            expect_error(answer, 403, "endpoint_mismatch")
+    assert rows(usage, owner.project) == before
 
 
 # MARK: States

@@ -184,7 +184,7 @@ def test_keys_need_the_scope_and_pinned_ones_have_one_endpoint(stack, owner, eng
     assert shown["urls"] is None and shown["headers"] is None and shown["health_path"] is None and engine.address not in reader.get(ENDPOINTS).text
     pinned = Caller(stack.origin, owner.project.key("inference,management", endpoint="there").key)
     assert [each["slug"] for each in pinned.get(ENDPOINTS).json()["data"]] == ["there"]
-    expect_error(pinned.post(ENDPOINTS, body(engine)), 403, "endpoint_mismatch")
+    expect_error(pinned.post(ENDPOINTS, body(engine)), 403, "endpoint_mismatch", param="slug")
 
 
 @pytest.mark.parametrize("role", ["member", "viewer"])

@@ -100,9 +100,10 @@ def test_a_pinned_key_serves_only_its_endpoint(tenant, engine):
     other = tenant.project.endpoint(engine.url, slug="pinned")
     pinned = tenant.using(other, tenant.project.key(endpoint="pinned"))
     assert pinned.chat(script={"text": "a"}).status_code == 200
-    for path in ("/v1/chat/completions", f"/{tenant.project.slug}/v1/chat/completions", f"/{tenant.project.slug}/talk/v1/chat/completions"):
+    own = f"/{tenant.project.slug}"
+    for path, param in (("/v1/chat/completions", "model"), (f"{own}/v1/chat/completions", "model"), (f"{own}/talk/v1/chat/completions", None)):
         answer = pinned.using(tenant.endpoint).chat(script={"text": "a"}, path=path)
-        expect_error(answer, 403, "endpoint_mismatch")
+        expect_error(answer, 403, "endpoint_mismatch", param=param)
 
 
 def test_a_key_of_another_project_is_403(tenant, other_project, engine):
