@@ -79,6 +79,8 @@ package struct UpstreamBody {
         case "store", "metadata", "service_tier": true
         // Set by the router alone (02 §1).
         case "cache_salt", "kv_transfer_params", "lora_request", "priority", "request_id": true
+        // The same in llama.cpp: the place that holds the cache of others, and adapters of one request.
+        case "id_slot", "lora": true
         case "temperature", "top_p": member.value.isNull
         default: member.name.hasPrefix(Vendor.memberPrefix)
         }

@@ -82,7 +82,7 @@ struct LedgerTests {
         /// Commits rows as one batch, as the committer's own thread would.
         func settle(_ rows: [CommitRow], isReplay: Bool = false) throws {
             try owner.system().withConnection { connection in
-                try connection.query(
+                _ = try connection.query(
                     SQL(
                         UsageEvent.statement.sql,
                         values: [.bytes(Record.array(rows.map(\.bytes))), .text("0"), .text(isReplay ? "t" : "f")]))

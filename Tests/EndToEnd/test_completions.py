@@ -102,7 +102,7 @@ def test_a_good_value_reaches_the_engine_unchanged(tenant, engine, name):
 
 
 def test_what_is_ours_is_said_anew_and_the_rest_is_not_sent_on(tenant, engine):
-    ours = {"best_of": 2, "n": 2, "service_tier": "flex", "store": True, "metadata": {"a": "b"}, "cache_salt": "x", "x_other": 1, "max_completion_tokens": 900, "n_predict": 900, "n_cmpl": 4}
+    ours = {"best_of": 2, "n": 2, "service_tier": "flex", "store": True, "metadata": {"a": "b"}, "cache_salt": "x", "x_other": 1, "max_completion_tokens": 900, "n_predict": 900, "n_cmpl": 4, "id_slot": 0, "lora": [{"id": 0, "scale": 1}]}
     answer = ask(tenant, **ours)
     assert answer.status_code == 200
     sent = engine.record(answer.headers["x-request-id"])["body"]

@@ -33,7 +33,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "cache_salt", "kv_transfer_params", "lora_request", "priority", "request_id", "x_anything", "n_predict", "n_cmpl", "store",
+        "cache_salt", "kv_transfer_params", "lora_request", "priority", "request_id", "x_anything", "n_predict", "n_cmpl", "id_slot",
+        "lora", "store",
         "metadata", "service_tier",
         "cache\\u005fsalt", "\\u0078_own", "request\\u005Fid", "\\u0070riority",
     ])
