@@ -36,6 +36,14 @@ def wait_for_port(port: int, program: subprocess.Popen) -> None:
     raise Problem(f"{program.args[0]} does not listen on port {port}")
 
 
+def configure(directory: pathlib.Path, template: str, **values: object) -> None:
+    """Writes the directory's nginx.conf."""
+    text = (HERE / template).read_text()
+    for name, value in {"directory": directory, "user": "user root;" if os.geteuid() == 0 else "", **values}.items():
+        text = text.replace("{{" + name + "}}", str(value))
+    (directory / "nginx.conf").write_text(text)
+
+
 class Program:
     """One process of the bench's own, which listens on a port."""
 
@@ -73,11 +81,7 @@ class BareNginx(Program):
 
     def __init__(self, directory: pathlib.Path, port: int, mock: Mock):
         directory.mkdir(exist_ok=True)
-        values = {"directory": directory, "port": port, "mock_port": mock.port, "user": "user root;" if os.geteuid() == 0 else ""}
-        text = (HERE / "nginx.conf.template").read_text()
-        for name, value in values.items():
-            text = text.replace("{{" + name + "}}", str(value))
-        (directory / "nginx.conf").write_text(text)
+        configure(directory, "nginx.conf.template", port=port, mock_port=mock.port)
         super().__init__([nginx.BINARY, "-p", directory, "-e", "stderr", "-c", directory / "nginx.conf"], port)
 
     def groups(self) -> dict[str, list[int]]:
