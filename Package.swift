@@ -50,7 +50,9 @@ let package = Package(
             ]),
         .target(
             name: "Jobs",
-            dependencies: ["OpenAI", "Postgres", "Tenancy", "JSON", "Threads", .product(name: "Logging", package: "swift-log")]),
+            dependencies: [
+                "OpenAI", "Postgres", "Redis", "Crypto", "Tenancy", "JSON", "Threads", .product(name: "Logging", package: "swift-log"),
+            ]),
 
         .target(name: "Mail", dependencies: ["CCurl", "OpenAI", "Postgres", "Tenancy"]),
 
@@ -62,6 +64,14 @@ let package = Package(
             name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema", "Threads"], exclude: ["FIELDS.md"]
         ),
 
+        .target(
+            name: "Worker",
+            dependencies: [
+                "Accounts", "Addresses", "Configuration", "Crypto", "HTTPClient", "Jobs", "Postgres", "Redis", "Server", "Tenancy",
+                "Threads",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+
         // Layer 4: executables.
         .executableTarget(
             name: "gateway",
@@ -72,8 +82,8 @@ let package = Package(
         .executableTarget(
             name: "migrate",
             dependencies: [
-                "Addresses", "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Server", "Accounts", "Catalog",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Addresses", "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Jobs", "Server", "Accounts", "Catalog",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/migrate"),
         .executableTarget(
@@ -86,7 +96,7 @@ let package = Package(
         .executableTarget(
             name: "sweeper",
             dependencies: [
-                "Configuration", "Tenancy", "Server", "Billing", "Threads",
+                "Configuration", "Tenancy", "Jobs", "Server", "Billing", "Threads", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -100,6 +110,13 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/LedgerBench"),
+        .executableTarget(
+            name: "jobs-bench",
+            dependencies: [
+                "Configuration", "Jobs", "Postgres", "Tenancy", "Worker",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/JobsBench"),
         .executableTarget(name: "schema-bench", dependencies: ["JSON", "JSONSchema"], path: "Tests/SchemaBench"),
 
         .testTarget(name: "OpenAITests", dependencies: ["OpenAI"]),

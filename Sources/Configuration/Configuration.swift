@@ -32,7 +32,7 @@ public struct Configuration: Sendable, Equatable {
     public var egressAllowHTTP = false
     /// Ports of tenants' URLs beside 443, 80 and 8443.
     public var egressPorts: [Int] = []
-    /// Ranges of addresses that tenants' URLs may lead to although they are not public.
+    /// Ranges of addresses that tenants' URLs may lead to although they are not public; by plain http, too, where the URL names the address.
     public var egressAllowCIDRs: [String] = []
     /// Names and addresses of this deployment, which tenants' URLs may not lead to.
     public var egressOwnHosts: [String] = []
@@ -43,7 +43,9 @@ public struct Configuration: Sendable, Equatable {
     public var billing = Billing()
     public var mail = Mail()
     public var timeScale = 1.0
-    /// How often the sweeper looks, in seconds; nil = each minute, scaled.
+    /// Where a worker shows its metrics, on 127.0.0.1; 0 = nowhere.
+    public var workerMetricsPort = 0
+    /// How often the sweeper looks, in seconds; nil = each half minute, scaled.
     public var sweepSeconds: Double?
     /// How often the billing worker rolls usage up, in seconds; nil = each five minutes, scaled.
     public var rollupSeconds: Double?

@@ -35,6 +35,7 @@ struct Setting: Sendable {
         integer("gateway.number", \.gateway.number, 0...63),
         integer("gateway.metrics_port", \.gateway.metricsPort, 0...65_000),
         string("gateway.access_log", \.gateway.accessLog),
+        integer("worker.metrics_port", \.workerMetricsPort, 0...65_000),
         Setting(
             key: "public.url", isSecret: false,
             apply: { text, configuration in

@@ -1,3 +1,4 @@
+import Jobs
 import OpenAI
 import Synchronization
 import Threads
@@ -38,7 +39,7 @@ public final class Metrics: Sendable {
     private struct State {
         var counters: [Series: Counter] = [:]
         var histograms: [Series: Histogram] = [:]
-        var gauges: [(name: String, read: @Sendable () -> Double)] = []
+        var gauges: [(series: Series, read: @Sendable () -> Double)] = []
     }
 
     private let state = Lock(State())
@@ -71,8 +72,9 @@ public final class Metrics: Sendable {
     public func observe(_ name: String, _ labels: String = "", seconds: Double) { histogram(name, labels).add(seconds: seconds) }
 
     /// A value that is read when somebody asks for it. Names ending in `_total` are shown as counters.
-    public func gauge(_ name: String, _ read: @escaping @Sendable () -> Double) {
-        state.withLock { $0.gauges.append((name, read)) }
+    public func gauge(_ name: String, _ labels: String = "", _ read: @escaping @Sendable () -> Double) {
+        let series = Series(name: name, labels: labels)
+        state.withLock { $0.gauges.append((series, read)) }
     }
 
     /// The whole exposition.
@@ -86,9 +88,12 @@ public final class Metrics: Sendable {
                 text += Self.line(series, value.value.load(ordering: .relaxed))
             }
         }
+        var typed: Set<String> = []
         for gauge in state.gauges {
-            type(gauge.name, gauge.name.hasSuffix("_total") ? "counter" : "gauge")
-            text += "\(Vendor.metricPrefix)\(gauge.name) \(gauge.read())\n"
+            let series = gauge.series
+            if typed.insert(series.name).inserted { type(series.name, series.name.hasSuffix("_total") ? "counter" : "gauge") }
+            let labels = series.labels.isEmpty ? "" : "{\(series.labels)}"
+            text += "\(Vendor.metricPrefix)\(series.name)\(labels) \(gauge.read())\n"
         }
         for (name, group) in Dictionary(grouping: state.histograms, by: \.key.name).sorted(by: { $0.key < $1.key }) {
             type(name, "histogram")
@@ -115,3 +120,6 @@ public final class Metrics: Sendable {
         return text + "\(Vendor.metricPrefix)\(series.name)_sum\(sumLabels) \(histogram.sum)\n" + line(series, suffix: "_count", total)
     }
 }
+
+/// What workers count.
+extension Metrics: JobMetrics {}

@@ -21,7 +21,7 @@ public enum MetricsListener {
         }
         guard bound == 0, listen(listener, 16) == 0 else {
             close(listener)
-            throw CannotListen(description: "gateway.metrics_port: cannot listen on 127.0.0.1:\(port): \(String(cString: strerror(errno)))")
+            throw CannotListen(description: "metrics_port: cannot listen on 127.0.0.1:\(port): \(String(cString: strerror(errno)))")
         }
         startThread("metrics") {
             while true {

@@ -34,9 +34,10 @@ struct Assembly {
         var logger = Logger(label: "gateway") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
         let metrics = Metrics()
-        let system = SystemDatabase(url: configuration.databaseURL, size: configuration.databasePool)
-        let tenants = TenantDatabase(url: configuration.databaseURL, size: configuration.databasePool)
         let redis = RedisPool(socket: configuration.redisSocket, size: configuration.redisPool)
+        let bell = JobBell(redis: redis, logger: logger)
+        let system = SystemDatabase(url: configuration.databaseURL, size: configuration.databasePool, afterCommit: bell.ring)
+        let tenants = TenantDatabase(url: configuration.databaseURL, size: configuration.databasePool, afterCommit: bell.ring)
         let authenticator = KeyAuthenticator(database: system, logger: logger)
         let masters = try MasterKeys(current: configuration.encryptionKey, previous: configuration.previousEncryptionKey)
         let dataKeys = DataKeys(database: system, masters: masters)

@@ -69,10 +69,10 @@ struct LedgerProgramTests {
             process.environment = ["XEROTIER_DATABASE_URL": bench.owner.url, "XEROTIER_SWEEP_SECONDS": "0.05"]
             process.standardError = FileHandle.nullDevice
             try process.run()
-            #expect(try eventually { try bench.balances() == ["cash": 1_000, "promo": 0, "held": 0] })
+            #expect(try eventually(within: .seconds(30)) { try bench.balances() == ["cash": 1_000, "promo": 0, "held": 0] })
             let (late, _) = try bench.hold(100, key: "late")
             try bench.owner.connect().execute("UPDATE ledger_holds SET expires_at = now() WHERE id = '\(late)'")
-            #expect(try eventually { try bench.balances()["held"] == 0 })
+            #expect(try eventually(within: .seconds(30)) { try bench.balances()["held"] == 0 })
             process.terminate()
             process.waitUntilExit()
             #expect(process.terminationReason == .exit && process.terminationStatus == 0)

@@ -80,6 +80,9 @@ import Testing
         "Sources/Catalog/EndpointProbes.swift",
         // One batch holds the rows of many projects.
         "Sources/Jobs/Committer.swift", "Sources/Jobs/BatchWriter.swift", "Sources/Jobs/Commit.swift",
+        // Workers do the jobs of all projects; requests write them as their tenant.
+        "Sources/Jobs/Enqueue.swift", "Sources/Jobs/Events.swift", "Sources/Jobs/JobReadout.swift", "Sources/Jobs/JobRun.swift",
+        "Sources/Jobs/JobStore.swift", "Sources/Jobs/JobSweep.swift", "Sources/Jobs/Worker.swift", "Sources/Worker/WorkerProcess.swift",
         // Money moves between a project's accounts and the platform's.
         "Sources/Billing/Ledger.swift", "Sources/Billing/LedgerVerification.swift", "Sources/Billing/OrderStore.swift",
         "Sources/Billing/TopUps.swift",

@@ -17,7 +17,7 @@ from . import nginx, postgres, processes, programs, tls
 from .files import replace_file
 from .postgres import Postgres
 from .say import Problem, say
-from .settings import GROUPS, ROOT, Settings
+from .settings import GROUPS, ROOT, WORKERS, Settings
 from .supervisor import Supervisor, last_line, render
 
 MIGRATIONS = ROOT / "infra" / "postgres" / "migrations"
@@ -83,8 +83,8 @@ def bring_up(settings: Settings) -> None:
     write_environment(settings, server, encryption_key)
     migrate(settings, server, encryption_key)
     check_configuration(settings, wanted)
-    ensure(supervisor, "sweeper", changed)
-    ensure(supervisor, "billing", changed)
+    for name in ["billing", *WORKERS]:
+        ensure(supervisor, name, changed)
     ensure_gateways(supervisor, settings, changed)
     ensure_nginx(supervisor, settings, changed, web)
     wait_for("nginx", lambda: listens(settings.https_port) and listens(settings.http_port), settings.logs / "nginx.log")
@@ -175,7 +175,7 @@ def down(directory: pathlib.Path, remove: bool) -> None:
             # From the client inwards, so that nothing is asked of what is already gone; Postgres last, when all rows are in.
             stop_all(supervisor, ["nginx"])
             stop_gateways(supervisor)
-            stop_all(supervisor, ["sweeper", "billing", "engine", "redis", "postgres"])
+            stop_all(supervisor, [*WORKERS, "billing", "engine", "redis", "postgres"])
             supervisor.shutdown()
             records = processes.read(directory / "pids" / "supervisord")
             with contextlib.suppress(Problem):
@@ -241,7 +241,7 @@ def check_machine(settings: Settings) -> None:
     missing = [path for path in NEEDED if not os.path.exists(path)]
     if missing:
         raise Problem(f"missing: {' '.join(missing)}; infra/setup installs what is needed")
-    for name in ["gateway", "migrate", "billing", "sweeper"]:
+    for name in ["gateway", "migrate", "billing", *WORKERS]:
         if not os.access(settings.binaries / name, os.X_OK):
             raise Problem(f"{settings.binaries / name} is missing: build it with `make build` (swift build -c release)")
     existing = next(path for path in [settings.directory, *settings.directory.parents] if path.exists())
@@ -259,6 +259,8 @@ def check_ports(settings: Settings, states: dict[str, dict]) -> None:
     for group in GROUPS:
         for number in range(settings.processes(group)):
             ports[settings.metrics_port(group, number)] = f"{group}-{number}"
+    for name in WORKERS:
+        ports[settings.worker_metrics_port(name)] = name
     for port, name in ports.items():
         if ours(settings.directory, name) or states.get(name, {}).get("statename") in ("RUNNING", "STARTING"):
             continue

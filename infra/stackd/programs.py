@@ -11,7 +11,7 @@ from . import nginx, processes
 from .files import digest, replace_file
 from .postgres import Postgres
 from .say import Problem
-from .settings import GROUPS, ROOT, STACK_KEYS, VENV, Settings, environment_name
+from .settings import GROUPS, ROOT, STACK_KEYS, VENV, WORKERS, Settings, environment_name
 
 BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "TZ": "UTC"}
 
@@ -78,6 +78,9 @@ def configuration(settings: Settings, server: Postgres, encryption_key: str) -> 
         "gateway.nginx_workers": str(settings.nginx_workers),
         "gateway.access_log": str(settings.logs / "access.log"),
         "public.url": f"https://localhost:{settings.https_port}",
+        # For receivers of webhooks on this machine: one address and one port; all others of this machine stay closed.
+        "egress.allow_cidrs": "127.0.0.2/32",
+        "egress.ports": str(settings.receiver_port),
     }
     values |= {key: value for key, value in settings.overrides.items() if key not in STACK_KEYS}
     values["egress.allow_hosts"] = settings.allowed_hosts
@@ -96,9 +99,9 @@ def gateway(settings: Settings, group: str, number: int, shared: dict[str, str])
     return program([str(binary)], shared | {environment_name(key): value for key, value in own.items()}, files=[binary])
 
 
-def sweeper(settings: Settings, shared: dict[str, str]) -> dict:
-    binary = settings.binaries / "sweeper"
-    return program([str(binary)], shared, files=[binary])
+def worker(settings: Settings, name: str, shared: dict[str, str]) -> dict:
+    binary = settings.binaries / name
+    return program([str(binary)], shared | {environment_name("worker.metrics_port"): str(settings.worker_metrics_port(name))}, files=[binary])
 
 
 def billing(settings: Settings, shared: dict[str, str]) -> dict:
@@ -117,9 +120,10 @@ def everything(settings: Settings, server: Postgres, encryption_key: str) -> dic
         "postgres": postgres(server),
         "redis": redis(settings),
         "nginx": web(settings),
-        "sweeper": sweeper(settings, shared),
         "billing": billing(settings, shared),
     }
+    for name in WORKERS:
+        found[name] = worker(settings, name, shared)
     if settings.engine == "default":
         found["engine"] = engine(settings)
     for group in GROUPS:

@@ -18,9 +18,12 @@ GROUPS = {"gateway": "inference", "platform": "platform"}
 METRICS = {"gateway": 900, "platform": 910}
 STREAMS = {"gateway": 1024, "platform": 32}
 
+# Workers that do jobs, or see to them, and where each shows its metrics.
+WORKERS = {"sweeper": 920}
+
 # Kept by the stack for itself; every other key goes to the gateways under its environment name.
 STACK_KEYS = {"platform.streams", "platform.processes"}
-COMPUTED_KEYS = {"gateway.role", "gateway.number", "gateway.metrics_port", "state.dir", "runtime.dir"}
+COMPUTED_KEYS = {"gateway.role", "gateway.number", "gateway.metrics_port", "worker.metrics_port", "state.dir", "runtime.dir"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +47,16 @@ class Settings:
         """Of the default engine, by what is served there."""
         return {name: self.port_base + 180 + place for place, name in enumerate(["chat", "embeddings", "rerank"])}
 
+    @property
+    def receiver_port(self) -> int:
+        """Where a receiver of webhooks may listen, on 127.0.0.2."""
+        return self.port_base + 188
+
     def metrics_port(self, group: str, number: int = 0) -> int:
         return self.port_base + METRICS[group] + number
+
+    def worker_metrics_port(self, name: str) -> int:
+        return self.port_base + WORKERS[name]
 
     def streams(self, group: str) -> int:
         return self._number(f"{group}.streams", STREAMS[group])

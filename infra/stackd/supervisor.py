@@ -12,7 +12,7 @@ import xmlrpc.client
 
 from . import processes
 from .say import Problem
-from .settings import GROUPS, Settings
+from .settings import GROUPS, WORKERS, Settings
 
 LAUNCH = pathlib.Path(__file__).with_name("launch.py")
 PYTHON = "/usr/bin/python3"
@@ -78,7 +78,9 @@ def render(settings: Settings) -> str:
     text = HEAD.format(directory=settings.directory, logs=settings.logs, sockets=settings.sockets, open_files=settings.open_files, user=user)
     # nginx gives streams ten seconds to end before `down` cuts them.
     programs = [
-        ("postgres", "INT", 60), ("redis", "TERM", 30), ("engine", "TERM", 10), ("nginx", "QUIT", 10), ("sweeper", "TERM", 30), ("billing", "TERM", 30),
+        ("postgres", "INT", 60), ("redis", "TERM", 30), ("engine", "TERM", 10), ("nginx", "QUIT", 10), ("billing", "TERM", 30),
+        # A worker gives back after 25 s what does not end.
+        *((name, "TERM", 40) for name in WORKERS),
     ]
     for name, signal, patience in programs:
         text += PROGRAM.format(kind="program", name=name, process=name, extra="", signal=signal, patience=patience, **common)

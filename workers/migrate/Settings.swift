@@ -5,8 +5,11 @@ import Configuration
 import Crypto
 import Foundation
 import HTTPClient
+import Jobs
+import Logging
 import OpenAI
 import Postgres
+import Redis
 import Server
 import Tenancy
 
@@ -26,8 +29,14 @@ struct Settings {
     /// As the owner of the tables.
     func connectAsOwner() throws -> Connection { try Connection(url: configuration.databaseURL, options: options) }
 
-    var system: SystemDatabase { SystemDatabase(url: configuration.databaseURL, size: 1, options: options) }
-    var tenants: TenantDatabase { TenantDatabase(url: configuration.databaseURL, size: 1, options: options) }
+    var system: SystemDatabase { SystemDatabase(url: configuration.databaseURL, size: 1, options: options, afterCommit: ring) }
+    var tenants: TenantDatabase { TenantDatabase(url: configuration.databaseURL, size: 1, options: options, afterCommit: ring) }
+
+    /// Tells workers of jobs, where Redis is configured; elsewhere the sweeper does.
+    private var ring: AfterCommit {
+        guard let socket = redisSocket else { return { _ in } }
+        return JobBell(redis: RedisPool(socket: socket, size: 1), logger: Logger(label: "migrate")).ring
+    }
 
     private var options: ConnectionOptions {
         var options = ConnectionOptions()

@@ -1,75 +1,118 @@
 import ArgumentParser
 import Billing
-import Configuration
-import Dispatch
-import Foundation
+import Jobs
 import Logging
-import Postgres
 import Server
 import Tenancy
 import Threads
+import Worker
 
-/// Ends what nobody has renewed: each minute it gives back what expired holds and leases have left, and forgets old idempotency keys. It may run
-/// several times over.
+/// Ends what nobody has renewed, and keeps queues moving: rings again for jobs, takes back those of dead workers, gives back what expired holds and
+/// leases have left, and forgets what is old. It may run several times over.
 @main
 struct Sweeper: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Returns the credit of expired holds and leases, and forgets idempotency keys of the day before.",
-        discussion: "Reads database.url, time.scale and sweep.seconds, as the gateway does. Ends on SIGTERM after the batch it is in.")
+        abstract: "Rings again for jobs, ends expired leases and holds, and forgets what is old.",
+        discussion:
+            "Reads database.url, redis.socket, time.scale and sweep.seconds, as the gateway does. Ends on SIGTERM after the batch it is in."
+    )
 
     @Flag(help: "Sweep once and end.")
     var once = false
 
+    func run() throws {
+        let process = try WorkerProcess("sweeper", connections: 1)
+        let sweep = try Sweep(process)
+        if once { return try sweep.run() }
+        try process.repeating(every: process.configuration.sweepSeconds ?? process.scaled(30)) { try sweep.run() }
+    }
+}
+
+/// One round. Each part is done although another one fails.
+private struct Sweep {
+    private let database: SystemDatabase
+    private let ledger: Ledger
+    private let jobs: JobSweep
+    private let logger: Logger
+    private let keysKept: Double
+    private let queues = Lock<[String: JobQueueReadout]>([:])
+    private let metrics: Metrics
+
     /// Holds in one transaction: their projects' accounts are locked for so long.
-    private static let batch = 100
+    private static let holdsInBatch = 100
     private static let keysInBatch = 1_000
 
-    func run() throws {
-        let configuration = try Configuration.load()
-        if configuration.databaseURL.isEmpty { throw ValidationError("database.url: missing (XEROTIER_DATABASE_URL)") }
-        var options = ConnectionOptions()
-        options.applicationName = "sweeper"
-        let database = SystemDatabase(url: configuration.databaseURL, size: 1, options: options)
-        let sweep = { (logger: Logger) in
-            try Self.expireHolds(Ledger(database: database, timeScale: configuration.timeScale), logger)
-            try Self.forgetKeys(database, olderThan: Idempotency.Options().keptSeconds * configuration.timeScale, logger)
-        }
-        var logger = Logger(label: "sweeper") { StreamLogHandler.standardError(label: $0) }
-        logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
-        if once { return try sweep(logger) }
-        let pause = configuration.sweepSeconds ?? 60 * configuration.timeScale
-        let stop = DispatchSemaphore(value: 0)
-        // Before any other thread is started: all of them must leave these signals to the one that waits for them.
-        let signals = Signals.block([SIGTERM, SIGINT])
-        startThread("signals") {
-            _ = signals.wait()
-            stop.signal()
-        }
-        logger.notice("sweeping", metadata: ["seconds": "\(pause)"])
-        repeat {
-            // A database that is away comes back; the holds wait for it.
-            do { try sweep(logger) } catch { logger.error("a sweep failed", metadata: ["error": "\(error)"]) }
-        } while stop.wait(timeout: .now() + pause) == .timedOut
-        logger.notice("ended")
+    init(_ process: WorkerProcess) throws {
+        database = process.database
+        ledger = Ledger(database: process.database, timeScale: process.configuration.timeScale)
+        keysKept = process.scaled(Idempotency.Options().keptSeconds)
+        logger = process.logger
+        metrics = process.metrics
+        var options = JobSweep.Options()
+        options.doneKept = process.scaled(options.doneKept)
+        options.deadKept = process.scaled(options.deadKept)
+        jobs = JobSweep(database: process.database, bell: process.bell, options: options)
     }
 
-    private static func expireHolds(_ ledger: Ledger, _ logger: Logger) throws {
-        var ended = 0
-        while true {
-            let count = try ledger.expireHolds(most: batch)
-            ended += count
-            if count < batch { break }
+    func run() throws {
+        var failure: (any Error)?
+        for part in [sweepJobs, readQueues, expireHolds, forgetKeys] {
+            do { try part() } catch { failure = failure ?? error }
         }
+        if let failure { throw failure }
+    }
+
+    private func sweepJobs() throws {
+        let done = try jobs.run()
+        if done.reclaimed + done.buried > 0 {
+            logger.warning("jobs of lost workers", metadata: ["ready again": "\(done.reclaimed)", "dead": "\(done.buried)"])
+        }
+        if done.rung + done.scheduled + done.forgotten > 0 {
+            logger.info("jobs", metadata: ["rung": "\(done.rung)", "scheduled": "\(done.scheduled)", "forgotten": "\(done.forgotten)"])
+        }
+    }
+
+    /// Shows how the queues stand with the metrics.
+    private func readQueues() throws {
+        let readouts = try database.withConnection { try $0.jobQueues() }
+        let known = queues.withLock { queues in
+            let known = Set(queues.keys)
+            // A queue without jobs is at zero, not as it was last.
+            queues = queues.mapValues { JobQueueReadout(queue: $0.queue) }
+            for readout in readouts { queues[readout.queue] = readout }
+            return known
+        }
+        for queue in readouts.map(\.queue) where !known.contains(queue) {
+            let queues = queues
+            func gauge(_ name: String, _ labels: String, _ value: @escaping @Sendable (JobQueueReadout) -> Double) {
+                metrics.gauge(name, #"queue="\#(queue)"\#(labels)"#) { queues.withLock { $0[queue].map(value) ?? 0 } }
+            }
+            gauge("jobs", #",state="waiting""#) { Double($0.waiting) }
+            gauge("jobs", #",state="ready""#) { Double($0.ready) }
+            gauge("jobs", #",state="running""#) { Double($0.running) }
+            gauge("jobs", #",state="dead""#) { Double($0.dead) }
+            gauge("jobs_oldest_ready_seconds", "") { $0.oldestReadySeconds }
+        }
+    }
+
+    private func expireHolds() throws {
+        let ended = try inBatches(of: Self.holdsInBatch) { try ledger.expireHolds(most: $0) }
         if ended > 0 { logger.notice("expired holds went back", metadata: ["holds": "\(ended)"]) }
     }
 
-    private static func forgetKeys(_ database: SystemDatabase, olderThan seconds: Double, _ logger: Logger) throws {
-        var forgotten = 0
-        while true {
-            let count = try database.withConnection { try $0.forgetIdempotencyKeys(olderThan: seconds, most: keysInBatch) }
-            forgotten += count
-            if count < keysInBatch { break }
+    private func forgetKeys() throws {
+        let forgotten = try inBatches(of: Self.keysInBatch) { most in
+            try database.withConnection { try $0.forgetIdempotencyKeys(olderThan: keysKept, most: most) }
         }
         if forgotten > 0 { logger.notice("old idempotency keys are forgotten", metadata: ["keys": "\(forgotten)"]) }
+    }
+
+    private func inBatches(of size: Int, _ batch: (Int) throws -> Int) rethrows -> Int {
+        var total = 0
+        while true {
+            let count = try batch(size)
+            total += count
+            if count < size { return total }
+        }
     }
 }
