@@ -5,7 +5,7 @@ export PORT_BASE
 SWIFT_SOURCES = $(wildcard Package.swift Sources workers Tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stop status logs clean build format format-check bench bench-floor bench-ledger bench-schema faults clients setup
+.PHONY: help run test stop status logs clean build format format-check bench bench-floor bench-jobs bench-ledger bench-schema faults clients setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-floor: build ## the least that nginx, FastCGI, Redis and Postgres cost a r
 
 bench-ledger: build ## how many settlements a second the committer writes, and what each costs
 	@infra/bench/committer
+
+bench-jobs: build ## how soon a job starts, and how many jobs and deliveries a second are done
+	@infra/bench/jobs
 
 bench-schema: build ## what checking an answer of 4 KB by its schema costs
 	@infra/bench/schema

@@ -9,6 +9,7 @@ let package = Package(
         .executable(name: "migrate", targets: ["migrate"]),
         .executable(name: "billing", targets: ["billing"]),
         .executable(name: "sweeper", targets: ["sweeper"]),
+        .executable(name: "webhooks", targets: ["webhooks"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -60,6 +61,7 @@ let package = Package(
         .target(name: "Accounts", dependencies: ["Addresses", "Server", "Tenancy", "Crypto"]),
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Accounts", "Billing"]),
+        .target(name: "Notifications", dependencies: ["Server", "Tenancy", "Billing", "Jobs", "Mail", "Crypto", "HTTPClient", "JSON"]),
         .target(
             name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema", "Threads"], exclude: ["FIELDS.md"]
         ),
@@ -76,7 +78,8 @@ let package = Package(
         .executableTarget(
             name: "gateway",
             dependencies: [
-                "Addresses", "Configuration", "Server", "Tenancy", "Accounts", "Billing", "Catalog", "Inference", "HTTPClient",
+                "Addresses", "Configuration", "Server", "Tenancy", "Jobs", "Accounts", "Billing", "Catalog", "Notifications", "Inference",
+                "HTTPClient",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
@@ -96,11 +99,16 @@ let package = Package(
         .executableTarget(
             name: "sweeper",
             dependencies: [
-                "Configuration", "Tenancy", "Jobs", "Server", "Billing", "Threads", "Worker",
+                "Configuration", "Tenancy", "Jobs", "Server", "Billing", "Notifications", "Threads", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/sweeper"),
+
+        .executableTarget(
+            name: "webhooks",
+            dependencies: ["Jobs", "Notifications", "Worker", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "workers/webhooks"),
 
         // Measuring programs; see infra/bench/committer and infra/bench/schema.
         .executableTarget(
@@ -133,7 +141,7 @@ let package = Package(
             name: "ContractTests",
             dependencies: [
                 "Addresses", "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Server", "Accounts", "Billing",
-                "Catalog", "Inference", "Mail", "Threads",
+                "Catalog", "Notifications", "Inference", "Mail", "Threads",
             ]),
     ],
     swiftLanguageModes: [.v6],

@@ -12,9 +12,12 @@ public struct BudgetObject: Sendable, Encodable, Identifiable {
     public var periodEnd: Int
     public var createdAt: Int
     public var updatedAt: Int
+    /// What calls of `webhook_url` are signed with; in the answer that makes it alone.
+    public var webhookSecret: String?
 
     private enum CodingKeys: String, CodingKey {
         case id, object, spent
+        case webhookSecret = "webhook_secret"
         case spentCents = "spent_cents"
         case periodStart = "period_start"
         case periodEnd = "period_end"
@@ -33,6 +36,7 @@ public struct BudgetObject: Sendable, Encodable, Identifiable {
         try container.encode(periodEnd, forKey: .periodEnd)
         try container.encode(createdAt, forKey: .createdAt)
         try container.encode(updatedAt, forKey: .updatedAt)
+        try container.encodeIfPresent(webhookSecret, forKey: .webhookSecret)
     }
 }
 

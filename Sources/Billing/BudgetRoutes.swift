@@ -8,12 +8,14 @@ public struct BudgetRoutes: Sendable {
     private let database: TenantDatabase
     private let invalidations: Invalidations
     private let outbound: OutboundGuard
+    private let webhooks: any BudgetWebhooks
 
     /// - Parameter outbound: says which webhooks may be called.
-    public init(database: TenantDatabase, invalidations: Invalidations, outbound: OutboundGuard) {
+    public init(database: TenantDatabase, invalidations: Invalidations, outbound: OutboundGuard, webhooks: any BudgetWebhooks) {
         self.database = database
         self.invalidations = invalidations
         self.outbound = outbound
+        self.webhooks = webhooks
     }
 
     public var all: [Route] {
@@ -35,7 +37,12 @@ public struct BudgetRoutes: Sendable {
 
     private func create(_ request: Request, _ context: Context) throws -> Response {
         let settings = try settings(request, context)
-        return try change(request, context, status: 201) { try $0.createBudget(settings, by: $1) }
+        let setWebhook = try webhooks.writer(of: context.principal.projectID)
+        return try change(request, context, status: 201) { connection, actor in
+            var budget = try connection.createBudget(settings, by: actor)
+            budget.webhookSecret = try setWebhook(connection, budget.id, settings.calledURL)
+            return budget
+        }
     }
 
     private func retrieve(_ request: Request, _ context: Context) throws -> Response {
@@ -46,13 +53,20 @@ public struct BudgetRoutes: Sendable {
     private func replace(_ request: Request, _ context: Context) throws -> Response {
         let id = try Self.id(request)
         let settings = try settings(request, context)
-        return try change(request, context) { try $0.replaceBudget(id, by: settings, by: $1) }
+        let setWebhook = try webhooks.writer(of: context.principal.projectID)
+        return try change(request, context) { connection, actor in
+            var budget = try connection.replaceBudget(id, by: settings, by: actor)
+            budget.webhookSecret = try setWebhook(connection, id, settings.calledURL)
+            return budget
+        }
     }
 
     private func delete(_ request: Request, _ context: Context) throws -> Response {
         let id = try Self.id(request)
+        let setWebhook = try webhooks.writer(of: context.principal.projectID)
         return try change(request, context) { connection, actor in
             try connection.deleteBudget(id, by: actor)
+            _ = try setWebhook(connection, id, nil)
             return DeletedBudget(id: id)
         }
     }

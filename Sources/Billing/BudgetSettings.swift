@@ -63,6 +63,9 @@ public struct BudgetSettings: Sendable, Equatable, Encodable {
         try container.encode(capPercent, forKey: .capPercent)
     }
 
+    /// Where alerts are sent beside the project's webhooks.
+    var calledURL: String? { channels.contains(.webhook) ? webhookURL : nil }
+
     /// For the audit log: paths and queries of webhooks' URLs are often secret.
     var audited: BudgetSettings {
         var settings = self
@@ -77,7 +80,7 @@ public struct BudgetSettings: Sendable, Equatable, Encodable {
 package enum BudgetBodies {
     /// What an answer shows beside the settings: who sends an answer back is not refused for it.
     private static let shown: Set = [
-        "id", "object", "spent", "spent_cents", "period_start", "period_end", "created_at", "updated_at",
+        "id", "object", "spent", "spent_cents", "period_start", "period_end", "created_at", "updated_at", "webhook_secret",
     ]
     private static let settings: Set = [
         "name", "budget_amount", "period", "scope", "thresholds", "alert_channels", "webhook_url", "hard_cap", "cap_percent",

@@ -7,8 +7,11 @@ public struct OutboundLimits: Sendable {
     public var total: Duration = .seconds(20)
     /// Of the answer, after decompression.
     public var bytes = 10 << 20
+    /// Whether a larger answer is cut there; otherwise it is refused.
+    public var cutsBody = false
     /// The most plain bytes for each byte that came over the network.
     public var ratio = 100
+    /// 0 = a redirect is an answer like any other.
     public var redirects = 3
     /// The most calls of one project at a time, in this process.
     public var concurrent = 50
@@ -64,7 +67,7 @@ public final class GuardedHTTPClient: Sendable {
         let deadline = ContinuousClock.now + limits.total
         for _ in 0...limits.redirects {
             let answer = try perform(hop, until: deadline)
-            guard let location = answer.redirect else { return answer }
+            guard limits.redirects > 0, let location = answer.redirect else { return answer }
             hop = try hop.following(location, status: answer.status, outbound)
         }
         throw OutboundRefusal.tooManyRedirects
@@ -92,7 +95,7 @@ public final class GuardedHTTPClient: Sendable {
         settings.maxIdle = 0
         settings.authorities = authorities
         settings.decompresses = true
-        settings.maximumBody = limits.bytes
+        settings.maximumBody = limits.cutsBody ? nil : limits.bytes
         let isListed = outbound.isListed(hop.url)
         let outbound = outbound
         settings.isAllowed = { isListed || outbound.permits($0) }
@@ -105,6 +108,9 @@ public final class GuardedHTTPClient: Sendable {
                 body.append(contentsOf: bytes)
                 guard body.count <= limits.ratio * transfer.receivedBytes else {
                     throw OutboundRefusal.answerTooLarge
+                }
+                if limits.cutsBody, body.count >= limits.bytes, let head {
+                    return OutboundAnswer(head: head, body: Array(body.prefix(limits.bytes)), url: hop.url)
                 }
             case .finished:
                 guard let head else { throw OutboundRefusal.unreachable(.malformed) }

@@ -12,7 +12,7 @@ public struct OutboundGuard: Sendable {
 
     /// - Parameters:
     ///   - ports: beside 443, 80 and 8443.
-    ///   - allowRanges: addresses that the operator opens.
+    ///   - allowRanges: addresses that the operator opens, also to plain http.
     ///   - allowHosts: `host:port` that the operator trusts, whatever their scheme, port and address.
     ///   - ownHosts: names and addresses of this deployment, beside those of this machine's interfaces.
     public init(
@@ -33,7 +33,7 @@ public struct OutboundGuard: Sendable {
     public func check(_ text: String) throws(OutboundRefusal) -> OutboundURL {
         let url = try OutboundURL(text)
         if isListed(url) { return url }
-        guard url.scheme == "https" || allowHTTP else { throw OutboundRefusal.blocked("Only https is allowed.") }
+        guard url.scheme == "https" || allowHTTP || isOpened(url.address) else { throw OutboundRefusal.blocked("Only https is allowed.") }
         guard ports.contains(url.port) else { throw OutboundRefusal.blocked("The port \(url.port) is not allowed.") }
         guard !ownHosts.contains(url.host) else { throw OutboundRefusal.blocked("The host is this deployment's own.") }
         guard url.host != "localhost" && !url.host.hasSuffix(".localhost") else {
@@ -46,9 +46,15 @@ public struct OutboundGuard: Sendable {
     /// Whether the operator has listed host and port: such a URL may go anywhere.
     public func isListed(_ url: OutboundURL) -> Bool { allowedHosts.contains(url.authority) }
 
+    /// Whether the operator has opened the address; plain http may go there, too.
+    private func isOpened(_ address: IPAddress?) -> Bool {
+        guard let address else { return false }
+        return allowedRanges.contains { $0.contains(address) || address.unwrapped.map($0.contains) == true }
+    }
+
     /// Whether a connection to the address may be made.
     public func permits(_ address: IPAddress) -> Bool {
-        if allowedRanges.contains(where: { $0.contains(address) || address.unwrapped.map($0.contains) == true }) { return true }
+        if isOpened(address) { return true }
         return address.isPublic && !ownAddresses.contains(address) && address.unwrapped.map(ownAddresses.contains) != true
     }
 

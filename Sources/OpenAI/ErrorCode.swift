@@ -73,6 +73,7 @@ extension ErrorCode {
     public static let invalidMetadata = ErrorCode("invalid_metadata", 40033)
     public static let invalidVersion = ErrorCode("invalid_version", 40034)
     public static let invalidScope = ErrorCode("invalid_scope", 40036)
+    public static let invalidEventType = ErrorCode("invalid_event_type", 40037)
     public static let invalidCORSPolicy = ErrorCode("invalid_cors_policy", 40038)
 
     public static let authenticationError = ErrorCode("authentication_error", 40100, retry: .no)
@@ -94,6 +95,7 @@ extension ErrorCode {
     public static let endpointNotFound = ErrorCode("endpoint_not_found", 40402, retry: .no)
     public static let modelNotFound = ErrorCode("model_not_found", 40404, retry: .no)
     public static let fileNotFound = ErrorCode("file_not_found", 40408, retry: .no)
+    public static let webhookNotFound = ErrorCode("webhook_not_found", 40418, retry: .no)
     public static let keyNotFound = ErrorCode("key_not_found", 40421, retry: .no)
 
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)

@@ -9,6 +9,7 @@ import Inference
 import JSON
 import Jobs
 import Logging
+import Notifications
 import OpenAI
 import Redis
 import Server
@@ -111,6 +112,10 @@ struct Assembly {
                 endpoints: EndpointRoutes(
                     database: tenants, sealing: sealing, outbound: upstreamSettings.outbound, invalidations: invalidations,
                     publicURL: configuration.publicURL),
+                webhooks: WebhookRoutes(
+                    database: tenants, sealing: sealing, outbound: upstreamSettings.outbound,
+                    sender: WebhookSender(upstreamSettings.outbound, timeScale: configuration.timeScale)),
+                budgetWebhooks: WebhooksOfBudgets(sealing: sealing),
                 stripe: try Self.stripe(configuration, outbound: upstreamSettings.outbound)
             ).all
         server = Server(

@@ -4,6 +4,7 @@ import Catalog
 import HTTPClient
 import Inference
 import Jobs
+import Notifications
 import Server
 import Tenancy
 
@@ -20,6 +21,8 @@ struct Routes {
     let outbound: OutboundGuard
     let cacheSalts: CacheSalts
     let endpoints: EndpointRoutes
+    let webhooks: WebhookRoutes
+    let budgetWebhooks: WebhooksOfBudgets
     /// nil = callbacks of card payments are not taken.
     let stripe: StripeProvider?
 
@@ -37,6 +40,7 @@ struct Routes {
             + KeyRoutes(database: tenants, invalidations: invalidations).all
             + AuditRoutes(database: tenants).all
             + endpoints.all
+            + webhooks.all
             + ErrorRoutes.all
             + TierRoutes(database: database).all
             + ProviderCallbackRoutes(topUps: TopUps(database: database), stripe: stripe).all
@@ -48,6 +52,6 @@ struct Routes {
             + ScoreRoutes(acceptance).all
             + BillingRoutes(database: tenants).all
             + UsageRoutes(database: tenants).all
-            + BudgetRoutes(database: tenants, invalidations: invalidations, outbound: outbound).all
+            + BudgetRoutes(database: tenants, invalidations: invalidations, outbound: outbound, webhooks: budgetWebhooks).all
     }
 }

@@ -83,6 +83,8 @@ import Testing
         // Workers do the jobs of all projects; requests write them as their tenant.
         "Sources/Jobs/Enqueue.swift", "Sources/Jobs/Events.swift", "Sources/Jobs/JobReadout.swift", "Sources/Jobs/JobRun.swift",
         "Sources/Jobs/JobStore.swift", "Sources/Jobs/JobSweep.swift", "Sources/Jobs/Worker.swift", "Sources/Worker/WorkerProcess.swift",
+        // Deliveries of all projects are the worker's.
+        "Sources/Notifications/WebhookDeliveries.swift",
         // Money moves between a project's accounts and the platform's.
         "Sources/Billing/Ledger.swift", "Sources/Billing/LedgerVerification.swift", "Sources/Billing/OrderStore.swift",
         "Sources/Billing/TopUps.swift",

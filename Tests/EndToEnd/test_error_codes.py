@@ -5,6 +5,7 @@ Number, type and envelope are compared with harness/codes.py by every call of th
 
 import pytest
 
+from harness.calls import Caller
 from harness.codes import CODES
 from harness.tenants import Project, tier, unique
 from harness.together import together
@@ -86,6 +87,12 @@ def test_paths_provoke_their_codes(make_tenant, tenant, engine):
         ("not_found", 404), ("project_not_found", 404), ("endpoint_not_found", 404), ("method_not_allowed", 405), ("unsupported_media_type", 415),
         ("task_mode_mismatch", 400), ("endpoint_inactive", 503),
     ]
+
+
+def test_webhooks_provoke_their_codes(stack, tenant):
+    owner = Caller(stack.origin, tenant.project.key("management").key)
+    assert code_of(owner.post("/v1/webhooks", {"url": "https://hooks.example.com", "events": ["none"]})) == ("invalid_event_type", 400)
+    assert code_of(owner.get("/v1/webhooks/whk_" + "0" * 24)) == ("webhook_not_found", 404)
 
 
 def test_an_empty_balance_provokes_its_code(make_tenant, engine):

@@ -10,6 +10,7 @@ from harness.calls import Caller, expect_error, messages, script
 from harness.processes import list_routes
 from harness.raw import RawCall
 from harness.tenants import Project
+from harness.webhooks import emit
 from harness.together import eventually, together
 
 CHAT = "/v1/chat/completions"
@@ -342,7 +343,26 @@ def test_the_answers_are_sealed(admin, usage):
 # Every POST
 
 
-def one_of_each(shop, admin, engine) -> dict:
+def one_of_each_webhook_route(admin, usage, project) -> dict:
+    """Under both names; a host that is none is called in vain, which is an answer, too."""
+    made = admin.post("/v1/webhooks", {"url": "https://hooks.invalid/", "events": ["file.deleted"]}).json()
+    emit(usage, project, "file.deleted")
+    calls = {}
+    for path, rotate in (("webhooks", "rotate-secret"), ("webhook_endpoints", "rotate_secret")):
+        delivery = admin.get(f"/v1/webhooks/{made['id']}/deliveries").json()["data"][0]
+        routes = {
+            path: (path, {"url": "https://hooks.example.com/", "events": ["*"]}), f"{path}/:id/test": (f"{path}/{made['id']}/test", {}),
+            f"{path}/:id/{rotate}": (f"{path}/{made['id']}/{rotate}", {}),
+            f"{path}/:id/deliveries/:delivery/redeliver": (f"{path}/{made['id']}/deliveries/{delivery['id']}/redeliver", {}),
+        }
+        if path == "webhook_endpoints":
+            routes[f"{path}/:id"] = (f"{path}/{made['id']}", {"name": "each"})
+        for route, (called, body) in routes.items():
+            calls[route] = lambda header, called=called, body=body: admin.post(f"/v1/{called}", body, headers=header)
+    return calls
+
+
+def one_of_each(shop, admin, engine, usage) -> dict:
     """A valid call of each POST route; `gateway --list-routes` shows them."""
     made = admin.send("POST", KEYS, {"name": "each", "scopes": ["inference"]}).json()
     vectors, judge = (shop.project.endpoint(engine.url, task_mode=mode).slug for mode in ("embed", "score"))
@@ -352,6 +372,7 @@ def one_of_each(shop, admin, engine) -> dict:
         return lambda header: admin.call("POST", f"/v1/endpoints/each/{name}", headers=header)
 
     return {
+        **one_of_each_webhook_route(admin, usage, shop.project),
         "endpoints": lambda header: admin.send("POST", "/v1/endpoints", endpoint, headers=header),
         **{f"endpoints/:id/{name}": step(name) for name in ("deactivate", "activate", "restart", "test")},
         "chat/completions": lambda header: shop.chat("hi", headers=header),
@@ -366,15 +387,15 @@ def one_of_each(shop, admin, engine) -> dict:
     }
 
 
-# It says how things stand.
-WITHOUT_EFFECT = {"billing/budgets/check"}
+# It says how things stand; it calls a server of the customer.
+WITHOUT_EFFECT = {"billing/budgets/check", "webhooks/:id/test", "webhook_endpoints/:id/test"}
 # Signed callbacks of a card processor: they are no project's, and happen once by the processor's own ids.
 EXEMPT = {"billing/stripe/webhook"}
 
 
 def test_every_post_stores_its_answer_in_the_transaction_of_its_effect(shop, admin, usage, stack, engine):
     posts = {path for method, path, *_ in list_routes(stack) if method == "POST"} - EXEMPT
-    calls = one_of_each(shop, admin, engine)
+    calls = one_of_each(shop, admin, engine, usage)
     assert posts == set(calls), "a POST route without a call here is not known to be idempotent"
     for path, call in calls.items():
         header = key()

@@ -547,6 +547,106 @@ $$;
 
 
 --
+-- Name: jobs; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.jobs (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text COLLATE pg_catalog."C",
+    queue text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL COLLATE pg_catalog."C",
+    lane text NOT NULL COLLATE pg_catalog."C",
+    priority smallint NOT NULL,
+    unique_key text COLLATE pg_catalog."C",
+    payload jsonb NOT NULL,
+    state text NOT NULL COLLATE pg_catalog."C",
+    run_at timestamp with time zone NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    max_attempts integer NOT NULL,
+    generation bigint DEFAULT 0 NOT NULL,
+    worker text,
+    lease_expires_at timestamp with time zone,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT jobs_check CHECK (((state = 'running'::text) = (lease_expires_at IS NOT NULL))),
+    CONSTRAINT jobs_check1 CHECK (((state = ANY (ARRAY['done'::text, 'dead'::text])) = (ended_at IS NOT NULL))),
+    CONSTRAINT jobs_id_check CHECK ((id ~ '^job_[0-9a-z]{24}$'::text)),
+    CONSTRAINT jobs_lane_check CHECK ((lane <> ''::text)),
+    CONSTRAINT jobs_max_attempts_check CHECK ((max_attempts >= 1)),
+    CONSTRAINT jobs_priority_check CHECK (((priority >= 0) AND (priority <= 2))),
+    CONSTRAINT jobs_queue_check CHECK ((queue ~ '^[a-z_]{1,32}$'::text)),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'ready'::text, 'running'::text, 'done'::text, 'dead'::text])))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
+
+
+--
+-- Name: job_claim(text, text, integer, integer, text, double precision); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, worker_name text, lease double precision) RETURNS SETOF public.jobs
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    level smallint;
+    turn text;
+    next_lane text;
+    is_wrapped boolean;
+    has_taken boolean;
+    room integer;
+    taken jobs;
+    wanted integer := most;
+BEGIN
+    UPDATE jobs SET state = 'ready' WHERE id IN (
+        SELECT id FROM jobs WHERE queue = from_queue AND state = 'waiting' AND run_at <= clock_timestamp()
+        ORDER BY run_at LIMIT 1000 FOR UPDATE SKIP LOCKED);
+    -- What is running is counted, so those who count go one by one. It is held for a millisecond or two.
+    IF most_in_lane IS NOT NULL THEN PERFORM pg_advisory_xact_lock(hashtextextended('job_claim ' || from_queue, 0)); END IF;
+    FOREACH level IN ARRAY '{2,1,0}'::smallint[] LOOP
+        turn := after_lane;
+        is_wrapped := false;
+        has_taken := false;
+        WHILE wanted > 0 LOOP
+            SELECT j.lane INTO next_lane FROM jobs j
+            WHERE j.queue = from_queue AND j.state = 'ready' AND j.priority = level AND j.lane > turn ORDER BY j.lane LIMIT 1;
+            IF NOT FOUND OR (is_wrapped AND next_lane COLLATE "C" > after_lane) THEN
+                IF NOT is_wrapped THEN
+                    is_wrapped := true;
+                    turn := '';
+                ELSIF has_taken THEN
+                    is_wrapped := false;
+                    has_taken := false;
+                    turn := after_lane;
+                ELSE
+                    EXIT;
+                END IF;
+                CONTINUE;
+            END IF;
+            turn := next_lane;
+            IF most_in_lane IS NOT NULL THEN
+                SELECT coalesce((SELECT l.most_running FROM job_lanes l WHERE l.queue = from_queue AND l.lane = turn), most_in_lane)
+                    - (SELECT count(*) FROM jobs j WHERE j.queue = from_queue AND j.lane = turn AND j.state = 'running') INTO room;
+                CONTINUE WHEN room <= 0;
+            END IF;
+            UPDATE jobs SET state = 'running', attempt = attempt + 1, generation = generation + 1, worker = worker_name,
+                lease_expires_at = clock_timestamp() + make_interval(secs => lease)
+            WHERE id = (
+                SELECT id FROM jobs WHERE queue = from_queue AND state = 'ready' AND priority = level AND lane = turn
+                ORDER BY run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING * INTO taken;
+            IF FOUND THEN
+                has_taken := true;
+                wanted := wanted - 1;
+                RETURN NEXT taken;
+            END IF;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+
+--
 -- Name: ledger_apply(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1029,6 +1129,26 @@ $$;
 
 
 --
+-- Name: outbox_fans_out(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.outbox_fans_out() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM webhook_deliver(e.project_id, w.id, e.id,
+        CASE WHEN e.kind = 'exec.dispatched' AND 'exec.started' = ANY (w.events) AND NOT 'exec.dispatched' = ANY (w.events)
+            THEN 'exec.started' ELSE e.kind END)
+    FROM fresh e JOIN webhooks w ON w.project_id = e.project_id AND w.deleted_at IS NULL AND w.active
+        AND CASE WHEN w.budget_id IS NULL THEN webhook_wants(w.events, e.kind)
+            ELSE e.kind = 'ox.budget_alert' AND e.payload->>'budget_id' = w.budget_id END;
+    RETURN NULL;
+END
+$$;
+
+
+--
 -- Name: refuse_audit_change(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1168,6 +1288,36 @@ $$;
 CREATE FUNCTION public.usage_horizon() RETURNS xid8
     LANGUAGE sql STABLE
     AS $$ SELECT pg_snapshot_xmin(pg_current_snapshot()) $$;
+
+
+--
+-- Name: webhook_deliver(text, text, text, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.webhook_deliver(project text, webhook text, event text, kind text) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    delivery text := 'dlv_' || left(replace(gen_random_uuid()::text, '-', ''), 24);
+BEGIN
+    INSERT INTO webhook_deliveries (id, project_id, webhook_id, event_id, event_type) VALUES (delivery, project, webhook, event, kind);
+    INSERT INTO jobs (id, project_id, queue, kind, lane, priority, payload, state, run_at, max_attempts)
+    VALUES ('job_' || left(replace(gen_random_uuid()::text, '-', ''), 24), project, 'webhooks', 'deliver', webhook, 1,
+        jsonb_build_object('delivery', delivery), 'ready', clock_timestamp(), 100);
+    RETURN delivery;
+END
+$$;
+
+
+--
+-- Name: webhook_wants(text[], text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.webhook_wants(events text[], kind text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT events && ARRAY['*', kind, split_part(kind, '.', 1) || '.*'] OR (kind = 'exec.dispatched' AND 'exec.started' = ANY (events))
+$$;
 
 
 --
@@ -1408,6 +1558,32 @@ CREATE TABLE public.endpoints (
 
 
 --
+-- Name: job_lanes; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.job_lanes (
+    queue text NOT NULL COLLATE pg_catalog."C",
+    lane text NOT NULL COLLATE pg_catalog."C",
+    most_running integer NOT NULL,
+    CONSTRAINT job_lanes_most_running_check CHECK ((most_running >= 0))
+);
+
+
+--
+-- Name: job_schedules; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.job_schedules (
+    name text NOT NULL COLLATE pg_catalog."C",
+    queue text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL COLLATE pg_catalog."C",
+    every_seconds double precision NOT NULL,
+    next_run_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT job_schedules_every_seconds_check CHECK ((every_seconds > (0)::double precision))
+);
+
+
+--
 -- Name: ledger_accounts; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1618,8 +1794,7 @@ CREATE TABLE public.outbox (
     project_id text NOT NULL COLLATE pg_catalog."C",
     kind text NOT NULL,
     payload jsonb NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    delivered_at timestamp with time zone
+    created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 
@@ -1809,6 +1984,61 @@ CREATE TABLE public.users (
 
 
 --
+-- Name: webhook_deliveries; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.webhook_deliveries (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    webhook_id text NOT NULL COLLATE pg_catalog."C",
+    event_id text NOT NULL COLLATE pg_catalog."C",
+    event_type text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    attempts jsonb DEFAULT '[]'::jsonb NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now(),
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    delivered_at timestamp with time zone,
+    CONSTRAINT webhook_deliveries_id_check CHECK ((id ~ '^dlv_[0-9a-z]{24}$'::text)),
+    CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'delivering'::text, 'succeeded'::text, 'retrying'::text, 'exhausted'::text])))
+)
+WITH (fillfactor='80');
+
+
+--
+-- Name: webhooks; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.webhooks (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    url text NOT NULL,
+    events text[] NOT NULL,
+    name text,
+    description text,
+    metadata jsonb NOT NULL,
+    active boolean NOT NULL,
+    disabled_reason text,
+    secret bytea NOT NULL,
+    secret_hint text NOT NULL,
+    previous_secret bytea,
+    previous_secret_until timestamp with time zone,
+    failing_since timestamp with time zone,
+    tests_from timestamp with time zone,
+    tests integer DEFAULT 0 NOT NULL,
+    budget_id text COLLATE pg_catalog."C",
+    generation bigint DEFAULT 1 NOT NULL,
+    created_by text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT webhooks_disabled_reason_check CHECK ((disabled_reason = ANY (ARRAY['failing'::text, 'gone'::text]))),
+    CONSTRAINT webhooks_id_check CHECK ((id ~ '^whk_[0-9a-z]{24}$'::text)),
+    CONSTRAINT webhooks_url_check CHECK (((octet_length(url) >= 8) AND (octet_length(url) <= 2048)))
+);
+
+
+--
 -- Name: usage_events_default; Type: TABLE ATTACH; Schema: public; Owner: -
 --
 
@@ -1925,6 +2155,30 @@ ALTER TABLE ONLY public.endpoints
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (project_id, scope);
+
+
+--
+-- Name: job_lanes job_lanes_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.job_lanes
+    ADD CONSTRAINT job_lanes_pkey PRIMARY KEY (queue, lane);
+
+
+--
+-- Name: job_schedules job_schedules_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.job_schedules
+    ADD CONSTRAINT job_schedules_pkey PRIMARY KEY (name);
+
+
+--
+-- Name: jobs jobs_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
 
 
 --
@@ -2128,6 +2382,22 @@ ALTER TABLE ONLY public.users
 
 
 --
+-- Name: webhook_deliveries webhook_deliveries_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: webhooks webhooks_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: api_keys_by_project; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2212,6 +2482,41 @@ CREATE INDEX idempotency_keys_by_age ON public.idempotency_keys USING btree (cre
 
 
 --
+-- Name: jobs_ended; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX jobs_ended ON public.jobs USING btree (ended_at) WHERE (state = ANY (ARRAY['done'::text, 'dead'::text]));
+
+
+--
+-- Name: jobs_ready; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX jobs_ready ON public.jobs USING btree (queue, priority, lane, run_at, id) WHERE (state = 'ready'::text);
+
+
+--
+-- Name: jobs_running; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX jobs_running ON public.jobs USING btree (queue, lane) WHERE (state = 'running'::text);
+
+
+--
+-- Name: jobs_unique; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE UNIQUE INDEX jobs_unique ON public.jobs USING btree (queue, project_id, unique_key) NULLS NOT DISTINCT WHERE ((unique_key IS NOT NULL) AND (state = ANY (ARRAY['waiting'::text, 'ready'::text, 'running'::text])));
+
+
+--
+-- Name: jobs_waiting; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX jobs_waiting ON public.jobs USING btree (queue, run_at) WHERE (state = 'waiting'::text);
+
+
+--
 -- Name: ledger_holds_open_by_expiry; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2261,10 +2566,10 @@ CREATE INDEX orders_by_project ON public.orders USING btree (project_id, created
 
 
 --
--- Name: outbox_by_time; Type: INDEX; Schema: public; Owner: -
+-- Name: outbox_by_age; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX outbox_by_time ON public.outbox USING btree (created_at, id) WHERE (delivered_at IS NULL);
+CREATE INDEX outbox_by_age ON public.outbox USING btree (created_at);
 
 
 --
@@ -2300,6 +2605,34 @@ CREATE INDEX usage_events_default_xid_idx ON public.usage_events_default USING b
 --
 
 CREATE UNIQUE INDEX users_by_email ON public.users USING btree (lower(email));
+
+
+--
+-- Name: webhook_deliveries_by_age; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX webhook_deliveries_by_age ON public.webhook_deliveries USING btree (created_at);
+
+
+--
+-- Name: webhook_deliveries_by_webhook; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX webhook_deliveries_by_webhook ON public.webhook_deliveries USING btree (webhook_id, created_at, id);
+
+
+--
+-- Name: webhooks_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX webhooks_by_project ON public.webhooks USING btree (project_id, created_at, id) WHERE (deleted_at IS NULL);
+
+
+--
+-- Name: webhooks_of_budgets; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE UNIQUE INDEX webhooks_of_budgets ON public.webhooks USING btree (budget_id) WHERE ((budget_id IS NOT NULL) AND (deleted_at IS NULL));
 
 
 --
@@ -2370,6 +2703,13 @@ CREATE TRIGGER ledger_entries_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON p
 --
 
 CREATE TRIGGER ledger_transactions_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_transactions FOR EACH STATEMENT EXECUTE FUNCTION public.ledger_refuse();
+
+
+--
+-- Name: outbox outbox_fans_out; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER outbox_fans_out AFTER INSERT ON public.outbox REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION public.outbox_fans_out();
 
 
 --
@@ -2508,6 +2848,30 @@ ALTER TABLE ONLY public.provider_customers
 
 
 --
+-- Name: webhook_deliveries webhook_deliveries_webhook_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id);
+
+
+--
+-- Name: webhooks webhooks_created_by_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id);
+
+
+--
+-- Name: webhooks webhooks_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: api_keys; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -2560,6 +2924,12 @@ ALTER TABLE public.endpoints ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: jobs; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: ledger_accounts; Type: ROW SECURITY; Schema: public; Owner: -
@@ -2684,6 +3054,13 @@ CREATE POLICY tenant ON public.idempotency_keys TO xerotier_tenant USING ((proje
 
 
 --
+-- Name: jobs tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.jobs TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
 -- Name: ledger_accounts tenant; Type: POLICY; Schema: public; Owner: -
 --
 
@@ -2770,6 +3147,20 @@ CREATE POLICY tenant ON public.usage_events FOR SELECT TO xerotier_tenant USING 
 
 
 --
+-- Name: webhook_deliveries tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.webhook_deliveries TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: webhooks tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.webhooks TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
 -- Name: usage_events; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -2780,6 +3171,18 @@ ALTER TABLE public.usage_events ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE public.usage_events_default ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: webhook_deliveries; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.webhook_deliveries ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: webhooks; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.webhooks ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: TABLE audit_log; Type: ACL; Schema: public; Owner: -
@@ -2890,6 +3293,22 @@ GRANT ALL ON FUNCTION public.idempotency_complete(project text, key_scope text, 
 
 
 --
+-- Name: TABLE jobs; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT ON TABLE public.jobs TO xerotier_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.jobs TO xerotier_system;
+
+
+--
+-- Name: FUNCTION job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, worker_name text, lease double precision); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, worker_name text, lease double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, worker_name text, lease double precision) TO xerotier_system;
+
+
+--
 -- Name: FUNCTION ledger_apply(); Type: ACL; Schema: public; Owner: -
 --
 
@@ -2987,6 +3406,13 @@ GRANT ALL ON FUNCTION public.ledger_settle(batch public.settled_request[], proce
 
 
 --
+-- Name: FUNCTION outbox_fans_out(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.outbox_fans_out() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION restart_usage_rollups(); Type: ACL; Schema: public; Owner: -
 --
 
@@ -3000,6 +3426,22 @@ GRANT ALL ON FUNCTION public.restart_usage_rollups() TO xerotier_system;
 
 GRANT SELECT ON TABLE public.usage_events TO xerotier_tenant;
 GRANT SELECT,INSERT ON TABLE public.usage_events TO xerotier_system;
+
+
+--
+-- Name: FUNCTION webhook_deliver(project text, webhook text, event text, kind text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.webhook_deliver(project text, webhook text, event text, kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.webhook_deliver(project text, webhook text, event text, kind text) TO xerotier_tenant;
+GRANT ALL ON FUNCTION public.webhook_deliver(project text, webhook text, event text, kind text) TO xerotier_system;
+
+
+--
+-- Name: FUNCTION webhook_wants(events text[], kind text); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.webhook_wants(events text[], kind text) FROM PUBLIC;
 
 
 --
@@ -3072,6 +3514,20 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.endpoints TO xerotier_system;
 
 
 --
+-- Name: TABLE job_lanes; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.job_lanes TO xerotier_system;
+
+
+--
+-- Name: TABLE job_schedules; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.job_schedules TO xerotier_system;
+
+
+--
 -- Name: TABLE ledger_accounts; Type: ACL; Schema: public; Owner: -
 --
 
@@ -3138,8 +3594,8 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.orders TO xerotier_system;
 -- Name: TABLE outbox; Type: ACL; Schema: public; Owner: -
 --
 
-GRANT INSERT ON TABLE public.outbox TO xerotier_tenant;
-GRANT SELECT,INSERT,UPDATE ON TABLE public.outbox TO xerotier_system;
+GRANT SELECT,INSERT ON TABLE public.outbox TO xerotier_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.outbox TO xerotier_system;
 
 
 --
@@ -3227,6 +3683,22 @@ GRANT SELECT(id) ON TABLE public.users TO xerotier_tenant;
 --
 
 GRANT SELECT(system_role) ON TABLE public.users TO xerotier_tenant;
+
+
+--
+-- Name: TABLE webhook_deliveries; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT ON TABLE public.webhook_deliveries TO xerotier_tenant;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.webhook_deliveries TO xerotier_system;
+
+
+--
+-- Name: TABLE webhooks; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.webhooks TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.webhooks TO xerotier_system;
 
 
 --

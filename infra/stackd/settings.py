@@ -19,7 +19,7 @@ METRICS = {"gateway": 900, "platform": 910}
 STREAMS = {"gateway": 1024, "platform": 32}
 
 # Workers that do jobs, or see to them, and where each shows its metrics.
-WORKERS = {"sweeper": 920}
+WORKERS = {"sweeper": 920, "webhooks": 921}
 
 # Kept by the stack for itself; every other key goes to the gateways under its environment name.
 STACK_KEYS = {"platform.streams", "platform.processes"}

@@ -2,6 +2,7 @@ import ArgumentParser
 import Billing
 import Jobs
 import Logging
+import Notifications
 import Server
 import Tenancy
 import Threads
@@ -35,16 +36,19 @@ private struct Sweep {
     private let jobs: JobSweep
     private let logger: Logger
     private let keysKept: Double
+    private let deliveriesKept: Double
     private let queues = Lock<[String: JobQueueReadout]>([:])
     private let metrics: Metrics
 
     /// Holds in one transaction: their projects' accounts are locked for so long.
     private static let holdsInBatch = 100
     private static let keysInBatch = 1_000
+    private static let deliveriesInBatch = 1_000
 
     init(_ process: WorkerProcess) throws {
         database = process.database
         ledger = Ledger(database: process.database, timeScale: process.configuration.timeScale)
+        deliveriesKept = process.scaled(30 * 86_400)
         keysKept = process.scaled(Idempotency.Options().keptSeconds)
         logger = process.logger
         metrics = process.metrics
@@ -56,7 +60,7 @@ private struct Sweep {
 
     func run() throws {
         var failure: (any Error)?
-        for part in [sweepJobs, readQueues, expireHolds, forgetKeys] {
+        for part in [sweepJobs, readQueues, expireHolds, forgetKeys, forgetDeliveries] {
             do { try part() } catch { failure = failure ?? error }
         }
         if let failure { throw failure }
@@ -105,6 +109,13 @@ private struct Sweep {
             try database.withConnection { try $0.forgetIdempotencyKeys(olderThan: keysKept, most: most) }
         }
         if forgotten > 0 { logger.notice("old idempotency keys are forgotten", metadata: ["keys": "\(forgotten)"]) }
+    }
+
+    private func forgetDeliveries() throws {
+        let forgotten = try inBatches(of: Self.deliveriesInBatch) { most in
+            try database.withConnection { try $0.forgetDeliveries(olderThan: deliveriesKept, most: most) }
+        }
+        if forgotten > 0 { logger.notice("old deliveries are forgotten", metadata: ["deliveries": "\(forgotten)"]) }
     }
 
     private func inBatches(of size: Int, _ batch: (Int) throws -> Int) rethrows -> Int {

@@ -63,8 +63,9 @@ public final class IdempotencyClaim {
         completed()
     }
 
-    /// Stores the answer of a request that has done nothing, such as an error of the client; gives the key back for other errors.
-    func conclude(_ response: Response) {
+    /// Stores the answer of a request that has written nothing, such as an error of the client, or whose effect is not in our database; gives the
+    /// key back for other errors.
+    public func conclude(_ response: Response) {
         guard !isOver else { return }
         do {
             guard let sealed = try seal(response) else { return release() }
