@@ -9,7 +9,8 @@ import Threads
 
 /// Does the jobs of one queue with a fixed number of threads.
 ///
-/// One thread claims jobs and hands them out, one hears the rings, one renews leases. While Redis is away the claiming thread looks by itself.
+/// One thread claims jobs and hands them out, one hears the rings, one renews leases. The claiming thread looks by itself, too, and
+/// more often while Redis is away.
 public final class Worker: Sendable {
     public struct Options: Sendable {
         /// The most jobs at a time.
@@ -23,6 +24,8 @@ public final class Worker: Sendable {
         public var drainSeconds = 25.0
         /// How often the table is looked at while Redis is away, in seconds.
         public var pollSeconds = 1.0
+        /// How often it is looked at else. Not all who write jobs ring: what a settlement writes is a function's of Postgres.
+        public var lookSeconds = 2.0
         public var stackSize = 512 << 10
         public init() {}
     }
@@ -89,7 +92,7 @@ public final class Worker: Sendable {
     /// The threads that are free, once there may be something for them; nil = it is time to stop.
     private func waitForWork(atMost pause: Double?) -> Int? {
         let isAway = state.withLock { $0.isBellAway }
-        var limit = [pause, isAway ? options.pollSeconds : nil].compactMap { $0 }.min()
+        var limit: Double? = min(isAway ? options.pollSeconds : options.lookSeconds, pause ?? .infinity)
         while true {
             let (free, isStopping) = state.wait(
                 atMost: limit, while: { !$0.isStopping && !($0.isRung && $0.free > 0) },

@@ -51,6 +51,7 @@ struct JobTests {
             options.drainSeconds = 1
             // Nothing is found by looking, unless a test asks for it.
             options.pollSeconds = 3_600
+            options.lookSeconds = 3_600
             change(&options)
             let handler = JobHandler("note") { run in
                 let name: String = try run.job.payload()
