@@ -1,21 +1,18 @@
 """Webhooks (spec 08 §11): subscriptions, signatures, deliveries."""
 
 import base64
-import hashlib
-import hmac
 import json
 import re
 import time
 
 import openai
 import pytest
-import standardwebhooks
 
 from harness.budgets import Budgets
 from harness.calls import Caller, expect_error
 from harness.tenants import Project
 from harness.together import eventually
-from harness.webhooks import WEBHOOKS, Receiver, Webhooks, emit
+from harness.webhooks import SCHEMES, WEBHOOKS, Receiver, Webhooks, emit, official, ours, standard
 from test_endpoints_bad_input import FORBIDDEN_URLS
 
 ALIAS = "/v1/webhook_endpoints"
@@ -45,30 +42,6 @@ def shelf(stack) -> Webhooks:
     """A project in which nothing is delivered."""
     return Webhooks(stack.origin, Project.create("hooks", credit=None))
 
-
-def ours(secret: str, received) -> bool:
-    """As 08 §11 has it: hex HMAC-SHA256 of `timestamp.body`."""
-    said = received.headers["x-webhook-timestamp"].encode() + b"." + received.body
-    return hmac.new(secret.encode(), said, hashlib.sha256).hexdigest() in received.headers["x-webhook-signature"].split(",")
-
-
-def standard(secret: str, received) -> bool:
-    try:
-        standardwebhooks.Webhook(secret).verify(received.body, received.headers)
-        return True
-    except standardwebhooks.WebhookVerificationError:
-        return False
-
-
-def official(secret: str, received) -> bool:
-    try:
-        openai.OpenAI(api_key="none", webhook_secret=secret).webhooks.unwrap(received.body, received.headers)
-        return True
-    except openai.InvalidWebhookSignatureError:
-        return False
-
-
-SCHEMES = [ours, standard, official]
 
 # Subscriptions
 

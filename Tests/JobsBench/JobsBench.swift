@@ -24,6 +24,7 @@ struct JobsBench: ParsableCommand {
     /// Writes jobs, several in a transaction, and prints how many a second.
     struct Enqueue: ParsableCommand {
         @Option var jobs = 1_000
+        @Option(help: "The number of the first one.") var first = 0
         @Option(help: "Jobs of one transaction.") var together = 1
         @Option(help: "Milliseconds between two transactions.") var pause = 0.0
         @Option(help: "Milliseconds that each job takes.") var milliseconds = 0
@@ -32,7 +33,7 @@ struct JobsBench: ParsableCommand {
         func run() throws {
             let process = try WorkerProcess("jobs-bench", connections: 1)
             let start = ContinuousClock.now
-            var number = 0
+            var number = first
             while number < jobs {
                 try process.database.transaction { connection in
                     for _ in 0..<min(together, jobs - number) {
@@ -48,7 +49,7 @@ struct JobsBench: ParsableCommand {
                 }
                 if pause > 0 { usleep(useconds_t(pause * 1_000)) }
             }
-            print(Double(jobs) / ((ContinuousClock.now - start) / .seconds(1)))
+            print(Double(jobs - first) / ((ContinuousClock.now - start) / .seconds(1)))
         }
     }
 

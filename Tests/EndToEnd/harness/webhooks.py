@@ -1,11 +1,17 @@
 """A customer's server that receives webhooks, on the one address and port that a development stack opens for it."""
 
+import hashlib
+import hmac
 import http.server
 import json
 import os
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
+
+import openai
+import standardwebhooks
 
 from .calls import Caller
 from .tenants import Project
@@ -32,12 +38,15 @@ class Received:
 
 
 class Receiver:
-    """Answers 200 to all, unless a path has an `answer(count)`: it gives a status, or (status, headers, body), or None for a broken connection."""
+    """Answers 200 to all, unless a path has an `answer(count)`: it gives a status, or (status, headers, body), or None for a broken connection.
+    `check(received)` may look at each call when it comes."""
 
     def __init__(self, port: int | None = None):
         self.port = port or int(os.environ["XEROTIER_EGRESS_PORTS"].split(",")[0])
         self.received: list = []
         self.answers: dict = {}
+        self.counts: Counter = Counter()
+        self.check = lambda received: None
         self.lock = threading.Lock()
         receiver = self
 
@@ -47,9 +56,12 @@ class Receiver:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                received = Received(self.path, headers, body, time.time())
+                receiver.check(received)
                 with receiver.lock:
-                    receiver.received.append(Received(self.path, headers, body, time.time()))
-                    count = sum(each.path == self.path for each in receiver.received)
+                    receiver.received.append(received)
+                    receiver.counts[self.path] += 1
+                    count = receiver.counts[self.path]
                 answer = receiver.answers.get(self.path, lambda count: 200)(count)
                 if answer is None:
                     self.close_connection = True
@@ -125,3 +137,31 @@ def emit(usage, project: Project, kind: str = "ox.budget_alert", data: dict | No
            SELECT 'evt_' || left(replace(gen_random_uuid()::text, '-', ''), 24), %s, %s, %s::jsonb FROM generate_series(1, %s) RETURNING id""",
         project.id, kind, json.dumps(data or {"n": 1}), count)
     return [row["id"] for row in rows]
+
+
+def ours(secret: str, received) -> bool:
+    """As 08 §11 has it: hex HMAC-SHA256 of `timestamp.body`."""
+    said = received.headers["x-webhook-timestamp"].encode() + b"." + received.body
+    return hmac.new(secret.encode(), said, hashlib.sha256).hexdigest() in received.headers["x-webhook-signature"].split(",")
+
+
+def standard(secret: str, received) -> bool:
+    try:
+        standardwebhooks.Webhook(secret).verify(received.body, received.headers)
+        return True
+    except standardwebhooks.WebhookVerificationError:
+        return False
+
+
+SDK = openai.OpenAI(api_key="none")
+
+
+def official(secret: str, received) -> bool:
+    try:
+        SDK.webhooks.unwrap(received.body, received.headers, secret=secret)
+        return True
+    except openai.InvalidWebhookSignatureError:
+        return False
+
+
+SCHEMES = [ours, standard, official]
