@@ -40,6 +40,7 @@ let package = Package(
         .target(name: "JSON", dependencies: ["CSimdJSON", "Threads"]),
         .target(name: "JSONSchema", dependencies: ["JSON", "CPCRE2"]),
         .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
+        .target(name: "MessagePack"),
 
         // Layer 2: the frame.
         .target(name: "Tenancy", dependencies: ["OpenAI", "Postgres"]),
@@ -130,6 +131,7 @@ let package = Package(
         .testTarget(name: "OpenAITests", dependencies: ["OpenAI"]),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
         .testTarget(name: "JSONSchemaTests", dependencies: ["JSONSchema"]),
+        .testTarget(name: "MessagePackTests", dependencies: ["MessagePack"]),
         .testTarget(name: "HTTPClientTests", dependencies: ["Addresses", "HTTPClient"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "ServerTests", dependencies: ["Addresses", "Server"]),
