@@ -5,7 +5,7 @@ export PORT_BASE
 SWIFT_SOURCES = $(wildcard Package.swift Sources workers Tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stop status logs clean build format format-check bench bench-floor bench-jobs bench-ledger bench-schema faults clients setup
+.PHONY: help run test stop status logs clean build format format-check bench bench-floor bench-jobs bench-ledger bench-routing bench-schema faults clients setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-jobs: build ## how soon a job starts, and how many jobs and deliveries a s
 
 bench-schema: build ## what checking an answer of 4 KB by its schema costs
 	@infra/bench/schema
+
+bench-routing: build ## how long the choice among 200 and 1,000 workers takes
+	@infra/bench/routing
 
 faults: ## the long fault tests
 	@infra/test --faults

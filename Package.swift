@@ -75,6 +75,9 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
+        // Pure: how the router judges and chooses workers. It knows nothing of the features and may be imported by any of them.
+        .target(name: "Routing", dependencies: ["Crypto"]),
+
         // Layer 4: executables.
         .executableTarget(
             name: "gateway",
@@ -112,6 +115,7 @@ let package = Package(
             path: "workers/webhooks"),
 
         // Measuring programs; see infra/bench/committer and infra/bench/schema.
+        // Measuring programs; see infra/bench/committer, infra/bench/schema and infra/bench/routing.
         .executableTarget(
             name: "ledger-bench",
             dependencies: [
@@ -127,11 +131,13 @@ let package = Package(
             ],
             path: "Tests/JobsBench"),
         .executableTarget(name: "schema-bench", dependencies: ["JSON", "JSONSchema"], path: "Tests/SchemaBench"),
+        .executableTarget(name: "routing-bench", dependencies: ["Routing"], path: "Tests/RoutingBench"),
 
         .testTarget(name: "OpenAITests", dependencies: ["OpenAI"]),
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
         .testTarget(name: "JSONSchemaTests", dependencies: ["JSONSchema"]),
         .testTarget(name: "MessagePackTests", dependencies: ["MessagePack"]),
+        .testTarget(name: "RoutingTests", dependencies: ["Routing"]),
         .testTarget(name: "HTTPClientTests", dependencies: ["Addresses", "HTTPClient"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "ServerTests", dependencies: ["Addresses", "Server"]),

@@ -1,8 +1,8 @@
 import CCrypto
 
 /// RFC 5869 with SHA-256 and no salt; see openssl.org/docs/man3.0/man3/EVP_PKEY_CTX_set_hkdf_md.html
-enum HKDF {
-    static func sha256(key: [UInt8], info: [UInt8], length: Int) throws -> [UInt8] {
+package enum HKDF {
+    package static func sha256(key: [UInt8], info: [UInt8], length: Int) throws -> [UInt8] {
         guard let context = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, nil) else { throw SealingError.internalFault }
         defer { EVP_PKEY_CTX_free(context) }
         var output = [UInt8](repeating: 0, count: length)
