@@ -26,6 +26,7 @@ let package = Package(
         .systemLibrary(name: "CCrypto"),
         .systemLibrary(name: "CPCRE2"),
         .systemLibrary(name: "CThreads"),
+        .systemLibrary(name: "CZeroMQ"),
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
 
         // Layer 1: pure wire types, and one wrapper for each library.
@@ -41,6 +42,7 @@ let package = Package(
         .target(name: "JSONSchema", dependencies: ["JSON", "CPCRE2"]),
         .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
         .target(name: "MessagePack"),
+        .target(name: "ZeroMQ", dependencies: ["CZeroMQ", "Threads"]),
 
         // Layer 2: the frame.
         .target(name: "Tenancy", dependencies: ["OpenAI", "Postgres"]),
@@ -149,7 +151,7 @@ let package = Package(
             name: "ContractTests",
             dependencies: [
                 "Addresses", "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Server", "Accounts", "Billing",
-                "Catalog", "Notifications", "Inference", "Mail", "Threads",
+                "Catalog", "Notifications", "Inference", "Mail", "Threads", "ZeroMQ",
             ]),
     ],
     swiftLanguageModes: [.v6],
