@@ -27,6 +27,7 @@ let package = Package(
         .systemLibrary(name: "CPCRE2"),
         .systemLibrary(name: "CThreads"),
         .systemLibrary(name: "CZeroMQ"),
+        .systemLibrary(name: "CZstd"),
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
 
         // Layer 1: pure wire types, and one wrapper for each library.
@@ -43,6 +44,7 @@ let package = Package(
         .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
         .target(name: "MessagePack"),
         .target(name: "ZeroMQ", dependencies: ["CZeroMQ", "Threads"]),
+        .target(name: "Mesh", dependencies: ["MessagePack", "ZeroMQ", "CZstd"]),
 
         // Layer 2: the frame.
         .target(name: "Tenancy", dependencies: ["OpenAI", "Postgres"]),
@@ -139,6 +141,7 @@ let package = Package(
         .testTarget(name: "JSONTests", dependencies: ["JSON"]),
         .testTarget(name: "JSONSchemaTests", dependencies: ["JSONSchema"]),
         .testTarget(name: "MessagePackTests", dependencies: ["MessagePack"]),
+        .testTarget(name: "MeshTests", dependencies: ["Mesh", "MessagePack", "ZeroMQ"]),
         .testTarget(name: "RoutingTests", dependencies: ["Routing"]),
         .testTarget(name: "HTTPClientTests", dependencies: ["Addresses", "HTTPClient"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
