@@ -67,6 +67,7 @@ let package = Package(
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Accounts", "Billing"]),
         .target(name: "Notifications", dependencies: ["Server", "Tenancy", "Billing", "Jobs", "Mail", "Crypto", "HTTPClient", "JSON"]),
+        .target(name: "Agents", dependencies: ["Server", "Tenancy", "Crypto", "JSON", "Accounts"]),
         .target(
             name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema", "Threads"], exclude: ["FIELDS.md"]
         ),
@@ -86,8 +87,8 @@ let package = Package(
         .executableTarget(
             name: "gateway",
             dependencies: [
-                "Addresses", "Configuration", "Server", "Tenancy", "Jobs", "Accounts", "Billing", "Catalog", "Notifications", "Inference",
-                "HTTPClient",
+                "Addresses", "Configuration", "Server", "Tenancy", "Jobs", "Accounts", "Agents", "Billing", "Catalog", "Notifications",
+                "Inference", "HTTPClient",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
@@ -118,7 +119,6 @@ let package = Package(
             dependencies: ["Jobs", "Notifications", "Worker", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "workers/webhooks"),
 
-        // Measuring programs; see infra/bench/committer and infra/bench/schema.
         // Measuring programs; see infra/bench/committer, infra/bench/schema and infra/bench/routing.
         .executableTarget(
             name: "ledger-bench",
@@ -148,6 +148,7 @@ let package = Package(
         .testTarget(name: "ServerTests", dependencies: ["Addresses", "Server"]),
         .testTarget(name: "BillingTests", dependencies: ["Billing", "Crypto", "HTTPClient"]),
         .testTarget(name: "AccountsTests", dependencies: ["Accounts", "JSON"]),
+        .testTarget(name: "AgentsTests", dependencies: ["Agents", "JSON"]),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "JSON"]),
         .testTarget(name: "InferenceTests", dependencies: ["Inference"]),
         .testTarget(

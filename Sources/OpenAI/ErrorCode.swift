@@ -97,6 +97,7 @@ extension ErrorCode {
     public static let fileNotFound = ErrorCode("file_not_found", 40408, retry: .no)
     public static let webhookNotFound = ErrorCode("webhook_not_found", 40418, retry: .no)
     public static let keyNotFound = ErrorCode("key_not_found", 40421, retry: .no)
+    public static let joinKeyNotFound = ErrorCode("join_key_not_found", 40451, retry: .no)
 
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)
     public static let conflict = ErrorCode("conflict", 40900)

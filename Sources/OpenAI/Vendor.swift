@@ -2,6 +2,8 @@
 public enum Vendor {
     /// Prefix of an API key: `xero_<project slug>_<43 characters>`.
     public static let keyPrefix = "xero_"
+    /// Prefix of a join key: `xjk_<project slug>_<43 characters>`.
+    public static let joinKeyPrefix = "xjk_"
     /// Prefix of vendor members in requests and error envelopes.
     public static let memberPrefix = "x_"
     /// Prefix of vendor HTTP headers, in HTTP spelling.

@@ -1,4 +1,5 @@
 import Accounts
+import Agents
 import Billing
 import Catalog
 import HTTPClient
@@ -39,6 +40,7 @@ struct Routes {
         return HealthRoutes(checks: [postgres]).all
             + KeyRoutes(database: tenants, invalidations: invalidations).all
             + AuditRoutes(database: tenants).all
+            + JoinKeyRoutes(database: tenants).all
             + endpoints.all
             + webhooks.all
             + ErrorRoutes.all

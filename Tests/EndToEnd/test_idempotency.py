@@ -382,6 +382,7 @@ def one_of_each(shop, admin, engine, usage) -> dict:
         "score": lambda header: shop.caller.post("/v1/score", {"model": judge, "text_1": "hi", "text_2": "ho"}, headers=header),
         "billing/budgets": lambda header: admin.send("POST", "/v1/billing/budgets", {"name": "each", "budget_amount": 100_000}, headers=header),
         "billing/budgets/check": lambda header: admin.call("POST", "/v1/billing/budgets/check", headers=header),
+        "management/join-keys": lambda header: admin.send("POST", "/v1/management/join-keys", {"name": "each"}, headers=header),
         "management/api-keys": lambda header: admin.send("POST", KEYS, {"name": "each", "scopes": ["inference"]}, headers=header),
         "management/api-keys/:id/rotate": lambda header: admin.send("POST", f"{KEYS}/{made['id']}/rotate", {"grace_seconds": 1}, headers=header),
     }

@@ -46,6 +46,7 @@ CODES = {
     "file_not_found": (404, 40408),
     "webhook_not_found": (404, 40418),
     "key_not_found": (404, 40421),
+    "join_key_not_found": (404, 40451),
     "method_not_allowed": (405, 40500),
     "request_timeout": (408, 40800),
     "conflict": (409, 40900),
