@@ -1,4 +1,4 @@
-/// What an agent is called on the router's socket: its worker id and a secret of this start, so that nobody can take its place (decision 0016).
+/// What an agent is called on the router's socket: its worker id and a secret of this start, so that nobody can take its place (decision 0018).
 public struct AgentName: Hashable, Sendable {
     /// As it stands before the parts of a message.
     public let bytes: [UInt8]

@@ -72,7 +72,7 @@ import ZeroMQ
             #expect(try mesh.router.send([ZeroMQPart("victim"), ZeroMQPart("a prompt")]) == .sent)
             #expect(try next(impostor)?[0].bytes == Array("a prompt".utf8))
 
-            // With a secret in the name there is nothing to take (decision 0016).
+            // With a secret in the name there is nothing to take (decision 0018).
             let safe = try mesh.agent("victim/a secret")
             for agent in [safe, impostor] { _ = try agent.send([ZeroMQPart("hello")]) }
             for _ in 0..<2 { _ = try mesh.next() }

@@ -1584,6 +1584,41 @@ CREATE TABLE public.job_schedules (
 
 
 --
+-- Name: join_keys; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.join_keys (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    name text,
+    prefix text NOT NULL,
+    key_hash bytea NOT NULL,
+    role text NOT NULL,
+    region text,
+    supported_tiers text[],
+    router_addr text,
+    max_concurrent_requests integer NOT NULL,
+    created_by text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    consumed_at timestamp with time zone,
+    agent_id text COLLATE pg_catalog."C",
+    CONSTRAINT join_keys_agent_id_check CHECK ((agent_id ~ '^agt_[0-9a-z]{24}$'::text)),
+    CONSTRAINT join_keys_check CHECK (((consumed_at IS NULL) = (agent_id IS NULL))),
+    CONSTRAINT join_keys_check1 CHECK (((consumed_at IS NULL) OR (revoked_at IS NULL))),
+    CONSTRAINT join_keys_id_check CHECK ((id ~ '^jk_[0-9a-z]{24}$'::text)),
+    CONSTRAINT join_keys_key_hash_check CHECK ((octet_length(key_hash) = 32)),
+    CONSTRAINT join_keys_max_concurrent_requests_check CHECK (((max_concurrent_requests >= 0) AND (max_concurrent_requests <= 4096))),
+    CONSTRAINT join_keys_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 64))),
+    CONSTRAINT join_keys_region_check CHECK ((region ~ '^[!-9;-~]{1,24}$'::text)),
+    CONSTRAINT join_keys_role_check CHECK ((role = ANY (ARRAY['inference'::text, 'execution'::text]))),
+    CONSTRAINT join_keys_router_addr_check CHECK (((char_length(router_addr) >= 1) AND (char_length(router_addr) <= 255))),
+    CONSTRAINT join_keys_supported_tiers_check CHECK (((cardinality(supported_tiers) >= 1) AND (cardinality(supported_tiers) <= 16)))
+);
+
+
+--
 -- Name: ledger_accounts; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -2182,6 +2217,22 @@ ALTER TABLE ONLY public.jobs
 
 
 --
+-- Name: join_keys join_keys_key_hash_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.join_keys
+    ADD CONSTRAINT join_keys_key_hash_key UNIQUE (key_hash);
+
+
+--
+-- Name: join_keys join_keys_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.join_keys
+    ADD CONSTRAINT join_keys_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: ledger_accounts ledger_accounts_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2517,6 +2568,13 @@ CREATE INDEX jobs_waiting ON public.jobs USING btree (queue, run_at) WHERE (stat
 
 
 --
+-- Name: join_keys_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX join_keys_by_project ON public.join_keys USING btree (project_id, created_at, id);
+
+
+--
 -- Name: ledger_holds_open_by_expiry; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2792,6 +2850,22 @@ ALTER TABLE ONLY public.endpoints
 
 
 --
+-- Name: join_keys join_keys_created_by_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.join_keys
+    ADD CONSTRAINT join_keys_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id);
+
+
+--
+-- Name: join_keys join_keys_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.join_keys
+    ADD CONSTRAINT join_keys_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: ledger_accounts ledger_accounts_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2932,6 +3006,12 @@ ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: join_keys; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.join_keys ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: ledger_accounts; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -3058,6 +3138,13 @@ CREATE POLICY tenant ON public.idempotency_keys TO xerotier_tenant USING ((proje
 --
 
 CREATE POLICY tenant ON public.jobs TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: join_keys tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.join_keys TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -3525,6 +3612,21 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.job_lanes TO xerotier_system;
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.job_schedules TO xerotier_system;
+
+
+--
+-- Name: TABLE join_keys; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT ON TABLE public.join_keys TO xerotier_tenant;
+GRANT SELECT,UPDATE ON TABLE public.join_keys TO xerotier_system;
+
+
+--
+-- Name: COLUMN join_keys.revoked_at; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(revoked_at) ON TABLE public.join_keys TO xerotier_tenant;
 
 
 --
