@@ -23,6 +23,7 @@ public struct Configuration: Sendable, Equatable {
     public var databasePool = 8
     public var redisSocket = ""
     public var redisPool = 64
+    public var store = Store()
     public var gateway = Gateway()
     /// The origin at which clients reach the platform, such as `https://api.example.com`; empty = the one they call, by https.
     public var publicURL = ""
@@ -68,6 +69,20 @@ public struct Configuration: Sendable, Equatable {
         public var threads: Int { 2 * streams }
         /// What one nginx worker may hold; `max_conns` in nginx's configuration.
         public var connectionsPerWorker: Int { streams / nginxWorkers }
+    }
+
+    /// The S3 store of bytes.
+    public struct Store: Sendable, Equatable {
+        /// Its origin; the bucket is the first part of the path. Empty = there is none, and what needs one is answered 503.
+        public var url = ""
+        public var bucket = "xerotier"
+        public var accessKey = ""
+        /// Secret.
+        public var secretKey = ""
+        /// Part of Signature V4; many stores take any.
+        public var region = "us-east-1"
+        /// How requests are signed: `v4`, or `v2` for stores that know only that.
+        public var signature = "v4"
     }
 
     /// How customers pay (08 §7).

@@ -28,6 +28,19 @@ struct Setting: Sendable {
         integer("database.pool", \.databasePool, 1...256),
         path("redis.socket", \.redisSocket),
         integer("redis.pool", \.redisPool, 1...1024),
+        Setting(
+            key: "store.url", isSecret: false,
+            apply: { text, configuration in
+                guard text.wholeMatch(of: /https?:\/\/[A-Za-z0-9.-]+(:[0-9]{1,5})?/) != nil else {
+                    throw ConfigurationError("store.url: must be an origin such as https://s3.example.com")
+                }
+                configuration.store.url = text
+            }, read: { $0.store.url }),
+        string("store.bucket", \.store.bucket),
+        string("store.access_key", \.store.accessKey),
+        string("store.secret_key", \.store.secretKey, isSecret: true),
+        string("store.region", \.store.region),
+        choice("store.signature", \.store.signature, ["v4", "v2"]),
         choice("gateway.role", \.gateway.role, ["inference", "platform"]),
         integer("gateway.streams", \.gateway.streams, 2...16_384),
         integer("gateway.processes", \.gateway.processes, 1...64),

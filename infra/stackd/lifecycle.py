@@ -13,7 +13,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 
-from . import nginx, postgres, processes, programs, tls
+from . import nginx, postgres, processes, programs, store, tls
 from .files import replace_file
 from .postgres import Postgres
 from .say import Problem, say
@@ -24,7 +24,7 @@ MIGRATIONS = ROOT / "infra" / "postgres" / "migrations"
 MEBIBYTE = 1 << 20
 # In the order of the engine's ports.
 ENGINE_URLS = ["XEROTIER_ENGINE_URL", "XEROTIER_ENGINE_EMBEDDINGS_URL", "XEROTIER_ENGINE_RERANK_URL"]
-NEEDED = ["/usr/bin/supervisord", "/usr/bin/redis-server", nginx.BINARY, nginx.STREAM_MODULE, "/usr/bin/openssl", "/usr/bin/setpriv"]
+NEEDED = ["/usr/bin/supervisord", "/usr/bin/redis-server", nginx.BINARY, nginx.STREAM_MODULE, "/usr/bin/openssl", "/usr/bin/setpriv", str(store.PACKAGE)]
 
 
 @contextlib.contextmanager
@@ -55,6 +55,7 @@ def bring_up(settings: Settings) -> None:
     tls.make(settings.directory / "tls")
     server = postgres.locate(settings)
     server.create()
+    store.create(settings)
     encryption_key = secret(settings.directory / "state" / "encryption.key")
     supervisor = Supervisor(settings.directory)
     supervised = supervisor.alive()
@@ -73,6 +74,8 @@ def bring_up(settings: Settings) -> None:
 
     ensure(supervisor, "postgres", changed)
     ensure(supervisor, "redis", changed)
+    for name in store.SERVERS:
+        ensure(supervisor, name, changed)
     if settings.engine == "default":
         ensure(supervisor, "engine", changed)
     else:
@@ -80,6 +83,10 @@ def bring_up(settings: Settings) -> None:
     server.wait()
     server.prepare()
     wait_for("Redis", lambda: redis_answers(settings), settings.logs / "redis.log")
+    # All four: with only the first one there, the store's first answers would be errors.
+    for name in store.SERVERS:
+        wait_for(name, lambda: http_status(store.port(settings, name), "/healthcheck") is not None, settings.logs / f"{name}.log")
+    store.prepare(settings)
     write_environment(settings, server, encryption_key)
     migrate(settings, server, encryption_key)
     check_configuration(settings, wanted)
@@ -175,7 +182,7 @@ def down(directory: pathlib.Path, remove: bool) -> None:
             # From the client inwards, so that nothing is asked of what is already gone; Postgres last, when all rows are in.
             stop_all(supervisor, ["nginx"])
             stop_gateways(supervisor)
-            stop_all(supervisor, [*WORKERS, "billing", "engine", "redis", "postgres"])
+            stop_all(supervisor, [*WORKERS, "billing", "engine", *reversed(store.SERVERS), "redis", "postgres"])
             supervisor.shutdown()
             records = processes.read(directory / "pids" / "supervisord")
             with contextlib.suppress(Problem):
@@ -231,9 +238,9 @@ def status(directory: pathlib.Path) -> int:
     healthy = True
     for name, info in sorted(supervisor.states().items()):
         if name in wanted:
-            say(f"{name:<12} {info['statename']:<9} {info['description']}")
+            say(f"{name:<15} {info['statename']:<9} {info['description']}")
             healthy = healthy and info["statename"] == "RUNNING"
-    say(f"logs         {directory / 'log'}")
+    say(f"logs            {directory / 'log'}")
     return 0 if healthy else 3
 
 
@@ -256,6 +263,8 @@ def check_ports(settings: Settings, states: dict[str, dict]) -> None:
     ports = {settings.https_port: "nginx", settings.http_port: "nginx"}
     if settings.engine == "default":
         ports |= dict.fromkeys(settings.engine_ports.values(), "engine")
+    for name in store.SERVERS:
+        ports[store.port(settings, name)] = name
     for group in GROUPS:
         for number in range(settings.processes(group)):
             ports[settings.metrics_port(group, number)] = f"{group}-{number}"

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 
-from . import nginx, processes
+from . import nginx, processes, store
 from .files import digest, replace_file
 from .postgres import Postgres
 from .say import Problem
@@ -59,6 +59,10 @@ def redis(settings: Settings) -> dict:
     return program(["/usr/bin/redis-server", *(part for name, value in options.items() for part in (f"--{name}", value))])
 
 
+def object_store(settings: Settings, name: str) -> dict:
+    return program(store.command(settings, name), files=[store.SERVER, store.CACHE, store.PACKAGE])
+
+
 def engine(settings: Settings) -> dict:
     folder = ROOT / "infra" / "engine"
     # What is made of the weights is kept beside the environment that they lie in, for all stacks.
@@ -75,6 +79,10 @@ def configuration(settings: Settings, server: Postgres, encryption_key: str) -> 
         "completion.encryption_key": encryption_key,
         "database.url": server.url,
         "redis.socket": str(settings.redis_socket),
+        "store.url": f"http://127.0.0.1:{settings.store_port}",
+        "store.bucket": store.BUCKET,
+        "store.access_key": store.ACCESS_KEY,
+        "store.secret_key": store.secret(settings),
         "gateway.nginx_workers": str(settings.nginx_workers),
         "gateway.access_log": str(settings.logs / "access.log"),
         "public.url": f"https://localhost:{settings.https_port}",
@@ -124,6 +132,8 @@ def everything(settings: Settings, server: Postgres, encryption_key: str) -> dic
     }
     for name in WORKERS:
         found[name] = worker(settings, name, shared)
+    for name in store.SERVERS:
+        found[name] = object_store(settings, name)
     if settings.engine == "default":
         found["engine"] = engine(settings)
     for group in GROUPS:

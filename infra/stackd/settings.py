@@ -52,6 +52,11 @@ class Settings:
         """Where a receiver of webhooks may listen, on 127.0.0.2."""
         return self.port_base + 188
 
+    @property
+    def store_port(self) -> int:
+        """Of the object store's S3 API; the servers behind it have the three ports above."""
+        return self.port_base + 820
+
     def metrics_port(self, group: str, number: int = 0) -> int:
         return self.port_base + METRICS[group] + number
 

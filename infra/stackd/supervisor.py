@@ -10,7 +10,7 @@ import sys
 import time
 import xmlrpc.client
 
-from . import processes
+from . import processes, store
 from .say import Problem
 from .settings import GROUPS, WORKERS, Settings
 
@@ -81,6 +81,7 @@ def render(settings: Settings) -> str:
         ("postgres", "INT", 60), ("redis", "TERM", 30), ("engine", "TERM", 10), ("nginx", "QUIT", 10), ("billing", "TERM", 30),
         # A worker gives back after 25 s what does not end.
         *((name, "TERM", 40) for name in WORKERS),
+        *((name, "TERM", 10) for name in store.SERVERS),
     ]
     for name, signal, patience in programs:
         text += PROGRAM.format(kind="program", name=name, process=name, extra="", signal=signal, patience=patience, **common)
@@ -177,7 +178,8 @@ class Supervisor:
 
 def full_name(name: str) -> str:
     """supervisord calls a process of a group `group:process`."""
-    return f"{name.rpartition('-')[0]}:{name}" if "-" in name else name
+    group = name.rpartition("-")[0]
+    return f"{group}:{name}" if group in GROUPS else name
 
 
 def last_line(path: pathlib.Path) -> str:
