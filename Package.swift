@@ -25,6 +25,7 @@ let package = Package(
         .systemLibrary(name: "CSodium"),
         .systemLibrary(name: "CCrypto"),
         .systemLibrary(name: "CPCRE2"),
+        .systemLibrary(name: "CS3"),
         .systemLibrary(name: "CThreads"),
         .systemLibrary(name: "CZeroMQ"),
         .systemLibrary(name: "CZstd"),
@@ -45,6 +46,8 @@ let package = Package(
         .target(name: "MessagePack"),
         .target(name: "ZeroMQ", dependencies: ["CZeroMQ", "Threads"]),
         .target(name: "Mesh", dependencies: ["MessagePack", "ZeroMQ", "CZstd"]),
+
+        .target(name: "ObjectStore", dependencies: ["CS3", "Crypto", "HTTPClient", "Threads"]),
 
         // Layer 2: the frame.
         .target(name: "Tenancy", dependencies: ["OpenAI", "Postgres"]),
@@ -155,7 +158,7 @@ let package = Package(
             name: "ContractTests",
             dependencies: [
                 "Addresses", "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Server", "Accounts", "Billing",
-                "Catalog", "Notifications", "Inference", "Mail", "Threads", "ZeroMQ",
+                "Catalog", "Notifications", "Inference", "Mail", "ObjectStore", "Threads", "ZeroMQ",
             ]),
     ],
     swiftLanguageModes: [.v6],

@@ -97,7 +97,12 @@ final class CurlHandle {
         switch request.method {
         case .get:
             curl_shim_set_long(easy.handle, CURLOPT_HTTPGET, 1)
-        case .post:
+        case .head:
+            curl_shim_set_long(easy.handle, CURLOPT_NOBODY, 1)
+        case .delete:
+            curl_shim_set_string(easy.handle, CURLOPT_CUSTOMREQUEST, request.method.rawValue)
+        case .post, .put:
+            curl_shim_set_string(easy.handle, CURLOPT_CUSTOMREQUEST, request.method.rawValue)
             requestBody.removeAll()
             request.body.withUnsafeBytes { requestBody.append($0) }
             curl_shim_set_long(easy.handle, CURLOPT_POST, 1)

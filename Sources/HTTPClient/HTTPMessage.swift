@@ -2,7 +2,11 @@ import Glibc
 
 /// A request. Names and values of headers hold no line breaks; who takes them from outside checks that.
 public struct HTTPRequest: Sendable {
-    public enum Method: Sendable { case get, post }
+    public enum Method: String, Sendable {
+        case get = "GET", post = "POST", put = "PUT", delete = "DELETE", head = "HEAD"
+
+        var hasBody: Bool { self == .post || self == .put }
+    }
 
     public var method: Method
     public var url: String

@@ -40,6 +40,8 @@ struct HTTPResponseReader: ~Copyable {
     private var headerLines: [UInt8] = []
     private var framing = Framing()
     private(set) var hasReadAnything = false
+    /// The answer to HEAD states a length and has no body.
+    var isForHead = false
 
     /// Whether the connection can carry another request. Asked after the end.
     var leavesConnectionOpen: Bool { framing.isKept && unread.isEmpty }
@@ -127,7 +129,7 @@ struct HTTPResponseReader: ~Copyable {
 
     private mutating func bodyState() -> State {
         headBytes = 0
-        if status == 204 || status == 304 { return .done }
+        if status == 204 || status == 304 || isForHead { return .done }
         if framing.isChunked {
             // Two lengths: the chunks count, and nothing that follows is trusted.
             if framing.length != nil { framing.isKept = false }

@@ -41,6 +41,7 @@ public final class HTTPTransfer {
             refusal = HTTPFailure(.malformed, "the URL would not be one line of a request")
         } else {
             connection = kept ?? client.connect(to: origin, pin: pin)
+            reader.isForHead = request.method == .head
         }
     }
 
@@ -164,7 +165,8 @@ public final class HTTPTransfer {
         var head: [UInt8] = []
         head.reserveCapacity(512 + path.utf8.count + min(request.body.count, smallBody) + request.headers.lines.count)
         func append(_ text: some StringProtocol) { head.append(contentsOf: text.utf8) }
-        append(request.method == .get ? "GET " : "POST ")
+        append(request.method.rawValue)
+        append(" ")
         append(path)
         append(" HTTP/1.1\r\nHost: ")
         append(HTTPClient.authority(of: origin))
@@ -174,7 +176,7 @@ public final class HTTPTransfer {
             append(extra)
             append("\r\n")
         }
-        if request.method == .post {
+        if request.method.hasBody {
             append("Content-Length: ")
             append(String(request.body.count))
             append("\r\n")
