@@ -11,6 +11,7 @@ public struct ClientGone: Error {
 /// Over `FCGX_Request` of libfcgi; see fcgiapp.h and https://fastcgi-archives.github.io/FastCGI_Specification.html.
 public struct Exchange: ~Copyable {
     let request: UnsafeMutablePointer<FCGX_Request>
+    let turn: Turn
 
     /// The parameters nginx sent: CGI names, and request headers as `HTTP_…`.
     public var parameters: Parameters { Parameters(environment: request.pointee.envp) }
@@ -30,6 +31,7 @@ public struct Exchange: ~Copyable {
             let got = body.withUnsafeMutableBytes { buffer in
                 FCGX_GetStr((buffer.baseAddress! + start).assumingMemoryBound(to: CChar.self), Int32(wanted), request.pointee.`in`)
             }
+            turn.bodyBytes += Int(got)
             body.removeLast(wanted - Int(got))
             if body.count > limit { return nil }
             if got < wanted { return body }
@@ -44,8 +46,56 @@ public struct Exchange: ~Copyable {
         }
     }
 
+    /// Before an answer that the rest of the body cannot change: reads and forgets that rest where it is little, so that the connection can be kept.
+    /// Where it is a lot it is left, and the connection given up once the answer is out; nginx, which has not sent all of it, expects that.
+    /// - Parameter declared: the length of the whole body; nil = not known.
+    public func discardOrLeaveBody(declared: Int?) {
+        if let declared, declared - turn.bodyBytes > Self.worthReading {
+            turn.leavesBody = true
+            return
+        }
+        var left = Self.worthReading
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64 << 10) { buffer in
+            while left > 0 {
+                let count = Int(FCGX_GetStr(buffer.baseAddress, Int32(buffer.count), request.pointee.`in`))
+                if count < buffer.count { return }
+                left -= count
+            }
+            turn.leavesBody = true
+        }
+    }
+
+    /// The most bytes that are read for nothing.
+    private static let worthReading = 16 << 20
+
+    /// The body as it comes, for requests that are not read whole.
+    public var bodyReader: BodyReader { BodyReader(request: request, turn: turn) }
+
     /// The answer's beginning and body are written here.
     public var answer: AnswerWriter { AnswerWriter(request: request) }
+}
+
+/// What a connection's thread must know of its request beyond what libfcgi does.
+final class Turn {
+    /// Read so far.
+    var bodyBytes = 0
+    /// The rest of the body stands in the connection, which cannot carry another request.
+    var leavesBody = false
+}
+
+/// Reads one request's body. A view of its exchange, valid during the request's turn.
+public struct BodyReader {
+    let request: UnsafeMutablePointer<FCGX_Request>
+    let turn: Turn
+
+    /// Waits until the buffer is full or the body has ended: then it gives less. After a client that left it also gives less, so the length must be
+    /// held against what was announced.
+    public func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        guard let start = buffer.baseAddress, buffer.count > 0 else { return 0 }
+        let count = Int(FCGX_GetStr(start.assumingMemoryBound(to: CChar.self), Int32(buffer.count), request.pointee.`in`))
+        turn.bodyBytes += count
+        return count
+    }
 }
 
 /// Writes one request's answer. A view of its exchange, valid during the request's turn.

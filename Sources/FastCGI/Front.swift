@@ -107,11 +107,25 @@ public final class ThreadedFront: Front {
         }
     }
 
+    /// Until nginx, which has its answer, closes: to close with bytes unread could take the answer back.
+    private static func readUntilClosed(_ connection: Int32) {
+        withUnsafeTemporaryAllocation(byteCount: 64 << 10, alignment: 16) { buffer in
+            var wait = pollfd(fd: connection, events: Int16(POLLIN), revents: 0)
+            while poll(&wait, 1, 5_000) > 0, recv(connection, buffer.baseAddress, buffer.count, 0) > 0 {}
+        }
+    }
+
     /// Serves the requests of one connection until nginx closes it.
     private func serve(_ request: UnsafeMutablePointer<FCGX_Request>, _ handler: (borrowing Exchange) -> Void) {
+        let turn = Turn()
         while FCGX_Accept_r(request) == 0 {
-            handler(Exchange(request: request))
+            turn.bodyBytes = 0
+            handler(Exchange(request: request, turn: turn))
             FCGX_Finish_r(request)
+            if turn.leavesBody {
+                Self.readUntilClosed(request.pointee.ipcFd)
+                break
+            }
             if request.pointee.ipcFd < 0 { return }
         }
         FCGX_Free(request, 1)

@@ -1,3 +1,4 @@
+import FastCGI
 import JSON
 import Logging
 import OpenAI
@@ -39,6 +40,8 @@ public final class Context {
     public let clientDescriptor: Int32
     /// nil on public routes only.
     public internal(set) var principalIfAny: Principal?
+    /// The body, on routes that read it as it comes.
+    public internal(set) var body: BodyReader?
     /// What browsers are told beyond the answer's own headers.
     var crossOriginHeaders: CrossOrigin.Headers = []
     /// nil until the request is known to be one of ours.

@@ -32,8 +32,11 @@ public struct Request {
         proxies.clientAddress(peer: header("REMOTE_ADDR"), forwardedFor: header("HTTP_X_FORWARDED_FOR"))
     }
 
+    /// `Content-Type` as it came.
+    public var contentType: String? { parameters["CONTENT_TYPE"] }
+
     /// `Content-Type` without parameters, in lower case.
-    var mediaType: String? {
+    public var mediaType: String? {
         guard let type = parameters["CONTENT_TYPE"], !type.isEmpty else { return nil }
         let name = type.utf8.prefix { $0 != UInt8(ascii: ";") }.drop { $0 == UInt8(ascii: " ") }
         guard let last = name.lastIndex(where: { $0 != UInt8(ascii: " ") }) else { return "" }
@@ -41,7 +44,7 @@ public struct Request {
     }
 
     /// nil = absent or not a number.
-    var declaredLength: Int? { parameters["CONTENT_LENGTH"].flatMap { Int($0) } }
+    public var declaredLength: Int? { parameters["CONTENT_LENGTH"].flatMap { Int($0) } }
 }
 
 /// The query of a URL, decoded when asked for.

@@ -59,11 +59,13 @@ public struct Route: Sendable {
     public var bodyLimit: Int
     /// Whether a POST, PUT or PATCH may come without a body, and then without a Content-Type.
     public var isBodyOptional: Bool
+    /// Whether the handler reads the body itself, as it comes (`Context.body`), whatever its type.
+    public var streamsBody: Bool
     public var handler: Handler
 
     public init(
         _ method: Method, _ path: String, _ families: Families, _ access: Access, meter: Meter, bodyLimit: Int = 1 << 20,
-        isBodyOptional: Bool = false,
+        isBodyOptional: Bool = false, streamsBody: Bool = false,
         _ handler: @escaping Handler
     ) {
         self.method = method
@@ -73,6 +75,7 @@ public struct Route: Sendable {
         self.meter = meter
         self.bodyLimit = bodyLimit
         self.isBodyOptional = isBodyOptional
+        self.streamsBody = streamsBody
         self.handler = handler
     }
 }

@@ -51,7 +51,11 @@ public struct Server: Sendable {
                 request.pathParameters = pathParameters
                 try checkDeclaredLength(request, route)
                 try authorize(request, route, context)
-                request.body = try readBody(exchange, request, route)
+                if route.streamsBody {
+                    context.body = exchange.bodyReader
+                } else {
+                    request.body = try readBody(exchange, request, route)
+                }
                 status = try send(try route.handler(request, context), exchange.answer, context)
                 // A stream that ended in an error may be asked for again.
                 context.claim?.release()
@@ -107,7 +111,7 @@ public struct Server: Sendable {
     }
 
     private static func tooLarge(_ route: Route) -> APIError {
-        APIError(.requestTooLarge, "The body is larger than the limit of \(route.bodyLimit) bytes.")
+        APIError(route.streamsBody ? .fileTooLarge : .requestTooLarge, "The body is larger than the limit of \(route.bodyLimit) bytes.")
     }
 
     /// 01 §4: key, expiry, address, project, scope, endpoint pin; the first failure wins.
@@ -199,7 +203,7 @@ public struct Server: Sendable {
         // Before the client hears of it: it may try again at once.
         context.claim?.conclude(response)
         do {
-            exchange.discardBody()
+            exchange.discardOrLeaveBody(declared: exchange.parameters["CONTENT_LENGTH"].flatMap { Int($0) })
             return try send(response, exchange.answer, context)
         } catch {
             return 499
