@@ -71,6 +71,7 @@ let package = Package(
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Accounts", "Billing"]),
         .target(name: "Notifications", dependencies: ["Server", "Tenancy", "Billing", "Jobs", "Mail", "Crypto", "HTTPClient", "JSON"]),
         .target(name: "Agents", dependencies: ["Server", "Tenancy", "Crypto", "JSON", "Accounts"]),
+        .target(name: "Storage", dependencies: ["Server", "Tenancy", "Crypto", "JSON", "ObjectStore"]),
         .target(
             name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema", "Threads"], exclude: ["FIELDS.md"]
         ),
@@ -91,7 +92,7 @@ let package = Package(
             name: "gateway",
             dependencies: [
                 "Addresses", "Configuration", "Server", "Tenancy", "Jobs", "Accounts", "Agents", "Billing", "Catalog", "Notifications",
-                "Inference", "HTTPClient",
+                "Inference", "HTTPClient", "ObjectStore", "Storage",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
@@ -111,7 +112,7 @@ let package = Package(
         .executableTarget(
             name: "sweeper",
             dependencies: [
-                "Configuration", "Tenancy", "Jobs", "Server", "Billing", "Notifications", "Threads", "Worker",
+                "Configuration", "Tenancy", "Jobs", "Server", "Billing", "Notifications", "ObjectStore", "Storage", "Threads", "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -158,8 +159,9 @@ let package = Package(
             name: "ContractTests",
             dependencies: [
                 "Addresses", "FastCGI", "Postgres", "Redis", "HTTPClient", "Crypto", "Tenancy", "Jobs", "Server", "Accounts", "Billing",
-                "Catalog", "Notifications", "Inference", "Mail", "ObjectStore", "Threads", "ZeroMQ",
+                "Catalog", "Notifications", "Inference", "Mail", "ObjectStore", "Storage", "Threads", "ZeroMQ",
             ]),
+        .testTarget(name: "StorageTests", dependencies: ["Storage"]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17

@@ -41,7 +41,7 @@ struct Setting: Sendable {
         string("store.secret_key", \.store.secretKey, isSecret: true),
         string("store.region", \.store.region),
         choice("store.signature", \.store.signature, ["v4", "v2"]),
-        choice("gateway.role", \.gateway.role, ["inference", "platform"]),
+        choice("gateway.role", \.gateway.role, ["inference", "platform", "uploads"]),
         integer("gateway.streams", \.gateway.streams, 2...16_384),
         integer("gateway.processes", \.gateway.processes, 1...64),
         integer("gateway.nginx_workers", \.gateway.nginxWorkers, 1...256),

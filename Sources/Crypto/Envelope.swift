@@ -47,6 +47,25 @@ public struct Envelope: Sendable {
             authenticating: context(number, isLast))
     }
 
+    /// One frame with a header of its own, which can be stored alone: `openPart` needs no other frame. One allocation.
+    public func sealPart(_ plain: UnsafeRawBufferPointer, number: Int, isLast: Bool) throws -> [UInt8] {
+        precondition(
+            isLast ? plain.count <= Self.plainFrameLength : plain.count == Self.plainFrameLength, "a frame of \(plain.count) bytes")
+        let nonce = Random.bytes(Self.nonceLength)
+        return try AESGCM.seal(plain, after: header + nonce, key: key.bytes, nonce: nonce, authenticating: context(number, isLast))
+    }
+
+    /// - Throws: `SealingError`
+    public func openPart(_ sealed: [UInt8], number: Int, isLast: Bool) throws -> [UInt8] {
+        let start = Self.headerLength + Self.nonceLength
+        guard sealed.count >= Self.headerLength + Self.overhead, try Self.keyID(of: sealed) == key.id else { throw SealingError.cannotOpen }
+        return try sealed.withUnsafeBytes {
+            try AESGCM.open(
+                UnsafeRawBufferPointer(rebasing: $0[start...]), key: key.bytes, nonce: Array(sealed[Self.headerLength..<start]),
+                authenticating: context(number, isLast))
+        }
+    }
+
     func seal(_ plain: [UInt8]) throws -> [UInt8] {
         var sealed = header
         try Self.eachFrame(of: plain[...], length: Self.plainFrameLength) { sealed += try sealFrame($0, number: $1, isLast: $2) }

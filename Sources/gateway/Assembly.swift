@@ -10,9 +10,11 @@ import JSON
 import Jobs
 import Logging
 import Notifications
+import ObjectStore
 import OpenAI
 import Redis
 import Server
+import Storage
 import Tenancy
 
 /// Everything a gateway process is made of, built once and passed by hand.
@@ -44,8 +46,11 @@ struct Assembly {
         let dataKeys = DataKeys(database: system, masters: masters)
         let sealing = Sealing(keys: dataKeys)
         let catalog = PostgresCatalog(database: tenants, sealing: sealing, logger: logger)
+        let objects = Objects(
+            store: try Self.store(configuration.store), database: tenants, sealing: sealing, logger: logger)
         let idempotency = Idempotency(
-            tenants: tenants, system: system, sealing: sealing, options: Self.idempotency(configuration), logger: logger)
+            tenants: tenants, system: system, sealing: sealing, options: Self.idempotency(configuration), largeAnswers: objects,
+            logger: logger)
         let services = Services(
             parser: JSONParser(), metrics: metrics, logger: logger, timeScale: configuration.timeScale,
             proxies: TrustedProxies(configuration.trustedProxies.compactMap { IPRange($0) }), idempotency: idempotency)
@@ -116,7 +121,7 @@ struct Assembly {
                     database: tenants, sealing: sealing, outbound: upstreamSettings.outbound,
                     sender: WebhookSender(upstreamSettings.outbound, timeScale: configuration.timeScale)),
                 budgetWebhooks: WebhooksOfBudgets(sealing: sealing),
-                stripe: try Self.stripe(configuration, outbound: upstreamSettings.outbound)
+                objects: objects, stripe: try Self.stripe(configuration, outbound: upstreamSettings.outbound)
             ).all
         server = Server(
             routes: routes,
@@ -143,6 +148,13 @@ struct Assembly {
         options.leaseSeconds = configuration.idempotencyLeaseSeconds ?? options.leaseSeconds * configuration.timeScale
         options.keptSeconds *= configuration.timeScale
         return options
+    }
+
+    private static func store(_ configuration: Configuration.Store) throws -> any ObjectStore {
+        let settings = StoreSettings(
+            url: configuration.url, bucket: configuration.bucket, accessKey: configuration.accessKey, secretKey: configuration.secretKey,
+            region: configuration.region)
+        return try (StoreSignature(rawValue: configuration.signature) ?? .v4).store(settings)
     }
 
     /// nil where no callbacks are taken.

@@ -7,6 +7,7 @@ import Inference
 import Jobs
 import Notifications
 import Server
+import Storage
 import Tenancy
 
 /// The one place that lists all routes.
@@ -24,6 +25,7 @@ struct Routes {
     let endpoints: EndpointRoutes
     let webhooks: WebhookRoutes
     let budgetWebhooks: WebhooksOfBudgets
+    let objects: Objects
     /// nil = callbacks of card payments are not taken.
     let stripe: StripeProvider?
 
@@ -52,6 +54,8 @@ struct Routes {
             + CompletionRoutes(acceptance, cacheSalts: cacheSalts).all
             + EmbeddingRoutes(acceptance).all
             + ScoreRoutes(acceptance).all
+            + FileRoutes(objects: objects).all
+            + StorageRoutes(database: tenants).all
             + BillingRoutes(database: tenants).all
             + UsageRoutes(database: tenants).all
             + BudgetRoutes(database: tenants, invalidations: invalidations, outbound: outbound, webhooks: budgetWebhooks).all

@@ -76,6 +76,8 @@ import Testing
         "Sources/Accounts/KeyAuthenticator.swift", "Sources/Accounts/KeyRecord.swift", "Sources/Accounts/KeyUses.swift",
         // The keys that seal are made and unwrapped beside all tenants, and rewrapped for all at once.
         "Sources/Accounts/DataKeys.swift", "Sources/Accounts/DataKeyStore.swift", "Sources/Catalog/LegacyUpstreamKeys.swift",
+        // What is to be stored no longer is deleted for all projects.
+        "Sources/Storage/StorageSweep.swift",
         // The servers of all projects' endpoints are asked for their health.
         "Sources/Catalog/EndpointProbes.swift",
         // One batch holds the rows of many projects.

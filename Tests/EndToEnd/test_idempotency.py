@@ -235,7 +235,7 @@ def test_a_refusal_for_its_rate_gives_the_key_back(make_tenant):
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["body", "stream"])
-def test_a_large_answer_is_replayed(shop, usage, streamed):
+def test_a_large_answer_is_kept_in_the_store_and_replayed_from_there(shop, usage, streamed):
     header, said_by_engine = key(), {"tokens": ["0123456789" * 100], "repeat": 2000}
     if streamed:
         first, second = (shop.stream(script=said_by_engine, headers=header) for _ in range(2))
@@ -243,8 +243,10 @@ def test_a_large_answer_is_replayed(shop, usage, streamed):
     else:
         first, second = (shop.chat(script=said_by_engine, headers=header) for _ in range(2))
         check_replay(first, second)
-    size = usage.query("SELECT octet_length(answer) AS size FROM idempotency_keys WHERE request_id = %s", second.headers["x-request-id"])[0]["size"]
-    assert size > 2_000_000
+    request = second.headers["x-request-id"]
+    assert usage.query("SELECT octet_length(answer) AS size FROM idempotency_keys WHERE request_id = %s", request)[0]["size"] < 1_000
+    kept = usage.query("SELECT bytes FROM objects WHERE key = %s AND state = 'stored'", f"{shop.project.id}/answer/{request}")
+    assert len(kept) == 1 and int(kept[0]["bytes"]) > 2_000_000
 
 
 # The key's place
@@ -380,6 +382,7 @@ def one_of_each(shop, admin, engine, usage) -> dict:
         "embeddings": lambda header: shop.caller.post("/v1/embeddings", {"model": vectors, "input": "hi"}, headers=header),
         "rerank": lambda header: shop.caller.post("/v1/rerank", {"model": judge, "query": "hi", "documents": ["ho"]}, headers=header),
         "score": lambda header: shop.caller.post("/v1/score", {"model": judge, "text_1": "hi", "text_2": "ho"}, headers=header),
+        "files": lambda header: shop.caller.call("POST", "/v1/files", files={"file": ("a", b"x")}, data={"purpose": "batch"}, headers=header),
         "billing/budgets": lambda header: admin.send("POST", "/v1/billing/budgets", {"name": "each", "budget_amount": 100_000}, headers=header),
         "billing/budgets/check": lambda header: admin.call("POST", "/v1/billing/budgets/check", headers=header),
         "management/join-keys": lambda header: admin.send("POST", "/v1/management/join-keys", {"name": "each"}, headers=header),
@@ -406,8 +409,9 @@ def test_every_post_stores_its_answer_in_the_transaction_of_its_effect(shop, adm
         request_id = first.headers["x-request-id"]
         stored = usage.query("SELECT xmin::text FROM idempotency_keys WHERE request_id = %s", request_id)
         effects = usage.query(
-            "SELECT xmin::text FROM audit_log WHERE request_id = %s UNION ALL SELECT xmin::text FROM usage_events WHERE request_id = %s",
-            request_id, request_id)
+            "SELECT xmin::text FROM audit_log WHERE request_id = %s UNION ALL SELECT xmin::text FROM usage_events WHERE request_id = %s"
+            " UNION ALL SELECT xmin::text FROM files WHERE id = %s",
+            request_id, request_id, first.json().get("id"))
         assert len(stored) == 1 and effects == ([] if path in WITHOUT_EFFECT else stored), path
 
 

@@ -117,7 +117,7 @@ class Stack:
         """The first process of each program, by group; their children are found below them."""
         found: dict[str, list[int]] = {"nginx": [], "gateway": [], "redis": [], "postgres": []}
         for path in (self.directory / "pids").iterdir():
-            group = "gateway" if path.name.startswith(("gateway-", "platform-")) else path.name
+            group = "gateway" if path.name.startswith(("gateway-", "platform-", "uploads-")) else path.name
             if group in found:
                 found[group] += self._process(path.name)
         return found

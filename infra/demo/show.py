@@ -28,6 +28,8 @@ def main() -> None:
             surfaces.embeddings(client, demo["XEROTIER_EMBEDDINGS_ENDPOINT"])
             surfaces.rerank(client, demo["XEROTIER_RERANK_ENDPOINT"])
             surfaces.score(client, demo["XEROTIER_RERANK_ENDPOINT"])
+        print()
+        surfaces.files(client)
     except openai.APIError as error:
         raise SystemExit(f"\nthe demonstration failed: {error}; see {LOGS}") from None
     print_how_to_go_on(demo)

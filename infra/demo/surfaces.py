@@ -40,6 +40,17 @@ def score(client: "openai.OpenAI", model: str) -> None:
     show(f"score       of each text for \"{QUESTION}\"", [each["score"] for each in answer["data"]])
 
 
+def files(client: "openai.OpenAI") -> None:
+    """A file there and back, and gone."""
+    content = "\n".join(TEXTS).encode()
+    made = client.files.create(file=("texts.txt", content), purpose="user_data")
+    back = client.files.content(made.id).read()
+    client.files.delete(made.id)
+    if back != content:
+        raise SystemExit(f"{made.id} came back as {len(back)} other bytes")
+    print(f"files       {made.filename} of {made.bytes} bytes came back as it was: {made.id}")
+
+
 def post(client: "openai.OpenAI", path: str, **body: object) -> dict:
     """The SDK has no method for what is not OpenAI's."""
     return client.post(path, body=body, cast_to=object)

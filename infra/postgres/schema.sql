@@ -1558,6 +1558,36 @@ CREATE TABLE public.endpoints (
 
 
 --
+-- Name: files; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.files (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL,
+    filename text NOT NULL,
+    purpose text NOT NULL,
+    content_type text NOT NULL,
+    relative_path text,
+    attributes jsonb,
+    bytes bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    object_key text NOT NULL COLLATE pg_catalog."C",
+    status text DEFAULT 'processed'::text NOT NULL,
+    status_details text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    CONSTRAINT files_bytes_check CHECK ((bytes > 0)),
+    CONSTRAINT files_filename_check CHECK ((octet_length(filename) <= 255)),
+    CONSTRAINT files_id_check CHECK ((id ~ '^file-[0-9a-z]{24}$'::text)),
+    CONSTRAINT files_purpose_check CHECK ((purpose = ANY (ARRAY['assistants'::text, 'batch'::text, 'fine-tune'::text, 'vision'::text, 'user_data'::text, 'evals'::text, 'assistants_output'::text, 'batch_output'::text]))),
+    CONSTRAINT files_relative_path_check CHECK ((octet_length(relative_path) <= 1024)),
+    CONSTRAINT files_sha256_check CHECK ((octet_length(sha256) = 32)),
+    CONSTRAINT files_status_check CHECK ((status = ANY (ARRAY['uploaded'::text, 'processed'::text, 'error'::text])))
+);
+
+
+--
 -- Name: job_lanes; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1790,6 +1820,29 @@ CREATE TABLE public.models (
 
 
 --
+-- Name: objects; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.objects (
+    key text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL,
+    kind text NOT NULL,
+    state text DEFAULT 'writing'::text NOT NULL,
+    bytes bigint NOT NULL,
+    parts integer DEFAULT 0 NOT NULL,
+    sha256 bytea,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    touched_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT objects_bytes_check CHECK ((bytes >= 0)),
+    CONSTRAINT objects_check CHECK (((state <> 'stored'::text) OR (sha256 IS NOT NULL))),
+    CONSTRAINT objects_kind_check CHECK ((kind = ANY (ARRAY['model'::text, 'completion'::text, 'response'::text, 'conversation'::text, 'batch'::text, 'file'::text, 'upload'::text, 'artifact'::text, 'chunk'::text, 'export'::text, 'execlog'::text, 'invoice'::text, 'answer'::text]))),
+    CONSTRAINT objects_parts_check CHECK ((parts >= 0)),
+    CONSTRAINT objects_sha256_check CHECK ((octet_length(sha256) = 32)),
+    CONSTRAINT objects_state_check CHECK ((state = ANY (ARRAY['writing'::text, 'stored'::text, 'deleted'::text])))
+);
+
+
+--
 -- Name: orders; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1940,6 +1993,21 @@ CREATE TABLE public.service_tiers (
     CONSTRAINT service_tiers_slug_check CHECK ((slug ~ '^[a-z][a-z0-9_]{0,47}$'::text)),
     CONSTRAINT service_tiers_tokens_per_minute_check CHECK ((tokens_per_minute > 0)),
     CONSTRAINT service_tiers_tokens_per_month_check CHECK ((tokens_per_month > 0))
+);
+
+
+--
+-- Name: storage_usage; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.storage_usage (
+    project_id text NOT NULL,
+    bytes bigint DEFAULT 0 NOT NULL,
+    reserved bigint DEFAULT 0 NOT NULL,
+    limit_bytes bigint,
+    CONSTRAINT storage_usage_bytes_check CHECK ((bytes >= 0)),
+    CONSTRAINT storage_usage_limit_bytes_check CHECK ((limit_bytes >= 0)),
+    CONSTRAINT storage_usage_reserved_check CHECK ((reserved >= 0))
 );
 
 
@@ -2185,6 +2253,22 @@ ALTER TABLE ONLY public.endpoints
 
 
 --
+-- Name: files files_object_key_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.files
+    ADD CONSTRAINT files_object_key_key UNIQUE (object_key);
+
+
+--
+-- Name: files files_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.files
+    ADD CONSTRAINT files_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2321,6 +2405,14 @@ ALTER TABLE ONLY public.models
 
 
 --
+-- Name: objects objects_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.objects
+    ADD CONSTRAINT objects_pkey PRIMARY KEY (key);
+
+
+--
 -- Name: orders orders_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2398,6 +2490,14 @@ ALTER TABLE ONLY public.schema_migrations
 
 ALTER TABLE ONLY public.service_tiers
     ADD CONSTRAINT service_tiers_pkey PRIMARY KEY (slug);
+
+
+--
+-- Name: storage_usage storage_usage_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.storage_usage
+    ADD CONSTRAINT storage_usage_pkey PRIMARY KEY (project_id);
 
 
 --
@@ -2526,6 +2626,27 @@ CREATE UNIQUE INDEX endpoints_by_slug ON public.endpoints USING btree (project_i
 
 
 --
+-- Name: files_by_age; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX files_by_age ON public.files USING btree (project_id, created_at, id) WHERE (deleted_at IS NULL);
+
+
+--
+-- Name: files_to_expire; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX files_to_expire ON public.files USING btree (expires_at) WHERE ((deleted_at IS NULL) AND (expires_at IS NOT NULL));
+
+
+--
+-- Name: files_to_forget; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX files_to_forget ON public.files USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);
+
+
+--
 -- Name: idempotency_keys_by_age; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2614,6 +2735,27 @@ CREATE INDEX memberships_by_user ON public.memberships USING btree (user_id);
 --
 
 CREATE UNIQUE INDEX models_by_name ON public.models USING btree (project_id, name) WHERE (deleted_at IS NULL);
+
+
+--
+-- Name: objects_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX objects_by_project ON public.objects USING btree (project_id, kind) INCLUDE (bytes) WHERE (state = 'stored'::text);
+
+
+--
+-- Name: objects_to_collect; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX objects_to_collect ON public.objects USING btree (touched_at) WHERE (state <> 'stored'::text);
+
+
+--
+-- Name: objects_to_expire; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX objects_to_expire ON public.objects USING btree (created_at) WHERE ((state = 'stored'::text) AND (kind = 'answer'::text));
 
 
 --
@@ -2850,6 +2992,14 @@ ALTER TABLE ONLY public.endpoints
 
 
 --
+-- Name: files files_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.files
+    ADD CONSTRAINT files_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: join_keys join_keys_created_by_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2906,6 +3056,14 @@ ALTER TABLE ONLY public.models
 
 
 --
+-- Name: objects objects_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.objects
+    ADD CONSTRAINT objects_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: orders orders_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2919,6 +3077,14 @@ ALTER TABLE ONLY public.orders
 
 ALTER TABLE ONLY public.provider_customers
     ADD CONSTRAINT provider_customers_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
+-- Name: storage_usage storage_usage_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.storage_usage
+    ADD CONSTRAINT storage_usage_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 
 
 --
@@ -2994,6 +3160,12 @@ ALTER TABLE public.data_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.endpoints ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: files; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.files ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: idempotency_keys; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -3054,6 +3226,12 @@ ALTER TABLE public.memberships ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.models ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: objects; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.objects ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: orders; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -3076,6 +3254,12 @@ ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE public.provider_customers ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: storage_usage; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.storage_usage ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: api_keys tenant; Type: POLICY; Schema: public; Owner: -
@@ -3124,6 +3308,13 @@ CREATE POLICY tenant ON public.daily_usage_rollups FOR SELECT TO xerotier_tenant
 --
 
 CREATE POLICY tenant ON public.endpoints TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: files tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.files TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -3199,6 +3390,13 @@ CREATE POLICY tenant ON public.models TO xerotier_tenant USING ((project_id = cu
 
 
 --
+-- Name: objects tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.objects TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
 -- Name: orders tenant; Type: POLICY; Schema: public; Owner: -
 --
 
@@ -3224,6 +3422,13 @@ CREATE POLICY tenant ON public.projects TO xerotier_tenant USING ((id = current_
 --
 
 CREATE POLICY tenant ON public.provider_customers TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: storage_usage tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.storage_usage TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -3601,6 +3806,14 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.endpoints TO xerotier_system;
 
 
 --
+-- Name: TABLE files; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.files TO xerotier_tenant;
+GRANT SELECT,DELETE,UPDATE ON TABLE public.files TO xerotier_system;
+
+
+--
 -- Name: TABLE job_lanes; Type: ACL; Schema: public; Owner: -
 --
 
@@ -3685,6 +3898,14 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.models TO xerotier_system;
 
 
 --
+-- Name: TABLE objects; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.objects TO xerotier_tenant;
+GRANT SELECT,DELETE,UPDATE ON TABLE public.objects TO xerotier_system;
+
+
+--
 -- Name: TABLE orders; Type: ACL; Schema: public; Owner: -
 --
 
@@ -3749,6 +3970,35 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.provider_events TO xerotier_system;
 
 GRANT SELECT ON TABLE public.service_tiers TO xerotier_tenant;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.service_tiers TO xerotier_system;
+
+
+--
+-- Name: TABLE storage_usage; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.storage_usage TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.storage_usage TO xerotier_system;
+
+
+--
+-- Name: COLUMN storage_usage.project_id; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT INSERT(project_id) ON TABLE public.storage_usage TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN storage_usage.bytes; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(bytes) ON TABLE public.storage_usage TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN storage_usage.reserved; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(reserved) ON TABLE public.storage_usage TO xerotier_tenant;
 
 
 --

@@ -13,16 +13,16 @@ VENV = pathlib.Path(os.environ.get("XEROTIER_VENV") or ROOT / ".run" / "venv")
 # A socket's path must fit into sockaddr_un (108 bytes with its end); the longest of ours is sock/.s.PGSQL.5432.
 LONGEST_SOCKET_PATH = 107
 
-# The two FastCGI groups of nginx, both the same binary: many long streams here, many short requests there.
-GROUPS = {"gateway": "inference", "platform": "platform"}
-METRICS = {"gateway": 900, "platform": 910}
-STREAMS = {"gateway": 1024, "platform": 32}
+# The FastCGI groups of nginx, all the same binary: many long streams, many short requests, a few large bodies.
+GROUPS = {"gateway": "inference", "platform": "platform", "uploads": "uploads"}
+METRICS = {"gateway": 900, "platform": 910, "uploads": 930}
+STREAMS = {"gateway": 1024, "platform": 32, "uploads": 16}
 
 # Workers that do jobs, or see to them, and where each shows its metrics.
 WORKERS = {"sweeper": 920, "webhooks": 921}
 
 # Kept by the stack for itself; every other key goes to the gateways under its environment name.
-STACK_KEYS = {"platform.streams", "platform.processes"}
+STACK_KEYS = {"platform.streams", "platform.processes", "uploads.streams", "uploads.processes"}
 COMPUTED_KEYS = {"gateway.role", "gateway.number", "gateway.metrics_port", "worker.metrics_port", "state.dir", "runtime.dir"}
 
 

@@ -1,21 +1,24 @@
 import ArgumentParser
 import Billing
+import Configuration
 import Jobs
 import Logging
 import Notifications
+import ObjectStore
 import Server
+import Storage
 import Tenancy
 import Threads
 import Worker
 
 /// Ends what nobody has renewed, and keeps queues moving: rings again for jobs, takes back those of dead workers, gives back what expired holds and
-/// leases have left, and forgets what is old. It may run several times over.
+/// leases have left, forgets what is old, and deletes stored bytes that nothing needs. It may run several times over.
 @main
 struct Sweeper: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Rings again for jobs, ends expired leases and holds, and forgets what is old.",
+        abstract: "Rings again for jobs, ends expired leases and holds, forgets what is old, and deletes stored bytes that nothing needs.",
         discussion:
-            "Reads database.url, redis.socket, time.scale and sweep.seconds, as the gateway does. Ends on SIGTERM after the batch it is in."
+            "Reads database.url, redis.socket, store.*, time.scale and sweep.seconds, as the gateway does. Ends on SIGTERM after the batch it is in."
     )
 
     @Flag(help: "Sweep once and end.")
@@ -39,11 +42,16 @@ private struct Sweep {
     private let deliveriesKept: Double
     private let queues = Lock<[String: JobQueueReadout]>([:])
     private let metrics: Metrics
+    /// nil = there is no object store.
+    private let storage: StorageSweep?
+    private let nights: Nights
 
     /// Holds in one transaction: their projects' accounts are locked for so long.
     private static let holdsInBatch = 100
     private static let keysInBatch = 1_000
     private static let deliveriesInBatch = 1_000
+    /// Between two looks through the whole object store, in seconds.
+    private static let night = 86_400.0
 
     init(_ process: WorkerProcess) throws {
         database = process.database
@@ -52,6 +60,11 @@ private struct Sweep {
         keysKept = process.scaled(Idempotency.Options().keptSeconds)
         logger = process.logger
         metrics = process.metrics
+        let timeScale = process.configuration.timeScale
+        storage = try Self.store(process.configuration.store).map {
+            StorageSweep(database: process.database, store: $0, timeScale: timeScale, logger: process.logger)
+        }
+        nights = Nights(seconds: process.scaled(Self.night))
         var options = JobSweep.Options()
         options.doneKept = process.scaled(options.doneKept)
         options.deadKept = process.scaled(options.deadKept)
@@ -60,7 +73,7 @@ private struct Sweep {
 
     func run() throws {
         var failure: (any Error)?
-        for part in [sweepJobs, readQueues, expireHolds, forgetKeys, forgetDeliveries] {
+        for part in [sweepJobs, readQueues, expireHolds, forgetKeys, forgetDeliveries, sweepStorage] {
             do { try part() } catch { failure = failure ?? error }
         }
         if let failure { throw failure }
@@ -118,6 +131,26 @@ private struct Sweep {
         if forgotten > 0 { logger.notice("old deliveries are forgotten", metadata: ["deliveries": "\(forgotten)"]) }
     }
 
+    /// Last, because only this waits for something other than Postgres.
+    private func sweepStorage() throws {
+        guard let storage else { return }
+        try storage.sweep()
+        guard nights.isDue() else { return }
+        try storage.reconcile()
+        nights.done()
+    }
+
+    /// One attempt with little patience: the jobs wait for it, and the next round is another one.
+    private static func store(_ configuration: Configuration.Store) throws -> (any ObjectStore)? {
+        if configuration.url.isEmpty { return nil }
+        var settings = StoreSettings(
+            url: configuration.url, bucket: configuration.bucket, accessKey: configuration.accessKey, secretKey: configuration.secretKey,
+            region: configuration.region)
+        settings.timeout = .seconds(10)
+        settings.attempts = 1
+        return try (StoreSignature(rawValue: configuration.signature) ?? .v4).store(settings)
+    }
+
     private func inBatches(of size: Int, _ batch: (Int) throws -> Int) rethrows -> Int {
         var total = 0
         while true {
@@ -126,4 +159,15 @@ private struct Sweep {
             if count < size { return total }
         }
     }
+}
+
+/// When the store was last looked through. It belongs to the thread that sweeps.
+private final class Nights {
+    private let seconds: Double
+    private var last: ContinuousClock.Instant?
+
+    init(seconds: Double) { self.seconds = seconds }
+
+    func isDue() -> Bool { last.map { ContinuousClock.now - $0 >= .seconds(seconds) } ?? true }
+    func done() { last = .now }
 }

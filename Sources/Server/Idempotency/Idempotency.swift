@@ -29,6 +29,7 @@ public final class Idempotency: Sendable {
     private let system: SystemDatabase
     private let sealing: Sealing
     private let options: Options
+    private let largeAnswers: (any LargeAnswers)?
     private let logger: Logger
     private let state = Monitor(State())
     private let ended = DispatchSemaphore(value: 0)
@@ -36,7 +37,12 @@ public final class Idempotency: Sendable {
     static let kind = "idempotent-answer"
 
     /// Starts the thread that renews leases.
-    public init(tenants: TenantDatabase, system: SystemDatabase, sealing: Sealing, options: Options = Options(), logger: Logger) {
+    /// - Parameter largeAnswers: nil = answers of every size are in rows.
+    public init(
+        tenants: TenantDatabase, system: SystemDatabase, sealing: Sealing, options: Options = Options(),
+        largeAnswers: (any LargeAnswers)? = nil, logger: Logger
+    ) {
+        self.largeAnswers = largeAnswers
         self.tenants = tenants
         self.system = system
         self.sealing = sealing
@@ -73,7 +79,11 @@ public final class Idempotency: Sendable {
             throw APIError(
                 .idempotencyConflict, "The Idempotency-Key was used with another body before.", param: IdempotencyKey.header)
         case .answered(let status, let sealed, let owner):
-            let bytes = try sealing.open(project: key.project.description, kind: Self.kind, object: key.scope, sealed)
+            var bytes = try sealing.open(project: key.project.description, kind: Self.kind, object: key.scope, sealed)
+            if let request = LargeAnswerReference.decode(bytes) {
+                guard let largeAnswers else { throw SealingError.cannotOpen }
+                bytes = try largeAnswers.answer(of: request, for: key.project)
+            }
             guard let response = StoredAnswer.decode(bytes, status: status, requestID: owner) else { throw SealingError.cannotOpen }
             return .replay(response)
         }
@@ -90,6 +100,18 @@ public final class Idempotency: Sendable {
         } catch let error as PostgresError where error.isOutcomeUnknown {
             giveBack(key, request)
             throw error
+        }
+    }
+
+    /// What is to stand in the key's row for this answer. Where the store does not take a large one, the row does.
+    func forRow(_ answer: [UInt8], _ key: IdempotencyKey, _ request: String) -> [UInt8] {
+        guard let largeAnswers, answer.count > LargeAnswerReference.largestInRow else { return answer }
+        do {
+            try largeAnswers.keep(answer, of: request, for: key.project)
+            return LargeAnswerReference.encode(request)
+        } catch {
+            logger.notice("a large answer stays in its row", metadata: ["request_id": "\(request)", "error": "\(error)"])
+            return answer
         }
     }
 

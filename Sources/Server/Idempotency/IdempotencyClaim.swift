@@ -25,7 +25,8 @@ public final class IdempotencyClaim {
 
     /// The statement that stores the answer, for the end of the transaction of what the request did; call `completed` after that.
     func completion(_ response: Response) throws -> [SQL] {
-        guard let sealed = try seal(response) else { return [] }
+        // The transaction has begun, so the store is not asked now.
+        guard let sealed = try seal(response, mayAskStore: false) else { return [] }
         return [key.complete(request, status: response.status, sealed)]
     }
 
@@ -77,8 +78,9 @@ public final class IdempotencyClaim {
         }
     }
 
-    private func seal(_ response: Response) throws -> [UInt8]? {
-        guard let bytes = StoredAnswer.encode(response) else { return nil }
+    private func seal(_ response: Response, mayAskStore: Bool = true) throws -> [UInt8]? {
+        guard var bytes = StoredAnswer.encode(response) else { return nil }
+        if mayAskStore { bytes = idempotency.forRow(bytes, key, request) }
         return try sealer.seal(kind: Idempotency.kind, object: key.scope, bytes)
     }
 

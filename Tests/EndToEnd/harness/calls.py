@@ -97,6 +97,8 @@ def check_good(value: dict, schema: str | None):
     if value.get("object") == "list" and "first_id" in value:
         return check_list(value)
     known = {"chat.completion": "CreateChatCompletionResponse", "text_completion": "CreateCompletionResponse", "model": "Model", "list": "ListModelsResponse"}
+    if value.get("object") == "file":
+        schema = "DeleteFileResponse" if "deleted" in value else "OpenAIFile"
     schema = schema or known.get(value.get("object"))
     if value.get("object") == "list" and "usage" in value:
         if "created" in value:
@@ -116,6 +118,9 @@ def check_list(value: dict):
     assert set(value) == {"object", "data", "first_id", "last_id", "has_more"}, value.keys()
     ids = [each["id"] for each in value["data"]] or [None]
     assert (value["first_id"], value["last_id"]) == (ids[0], ids[-1])
+    for file in value["data"]:
+        if file.get("object") == "file":
+            openapi.check("OpenAIFile", file)
     assert isinstance(value["has_more"], bool) and len(set(ids)) == len(ids)
 
 

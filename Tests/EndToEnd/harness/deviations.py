@@ -13,6 +13,11 @@ ADDED_MEMBERS = {
         "reasoning_content": {"type": "string"},
         "annotations": {"type": "array", "items": {"type": "object"}},
     },
+    # 03 §3
+    "OpenAIFile": {
+        "x_relative_path": {"type": "string"},
+        "x_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    },
     # 04 §1 and §3
     "Error": {
         "x_number": {"type": "integer"},

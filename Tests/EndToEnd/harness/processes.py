@@ -51,7 +51,7 @@ class Processes:
 
     @property
     def gateways(self) -> list:
-        return [name for name in self.programs if name.startswith(("gateway-", "platform-"))]
+        return [name for name in self.programs if name.startswith(("gateway-", "platform-", "uploads-"))]
 
     def kill(self, name: str):
         pid = self.recorded("supervisord")[0] if name == "supervisord" else self.programs[name]

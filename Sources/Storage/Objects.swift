@@ -1,0 +1,87 @@
+import Crypto
+import Logging
+import ObjectStore
+import OpenAI
+import Postgres
+import Server
+import Tenancy
+
+/// Bytes of projects, sealed, in the object store. Large ones are cut into frames of 4 MiB, each sealed by itself and put as one object, so that
+/// no more than one is in memory. The row in Postgres is the manifest: without it there is nothing.
+public struct Objects: Sendable {
+    let store: any ObjectStore
+    let database: TenantDatabase
+    let sealing: Sealing
+    let logger: Logger
+
+    public init(store: any ObjectStore, database: TenantDatabase, sealing: Sealing, logger: Logger) {
+        self.store = store
+        self.database = database
+        self.sealing = sealing
+        self.logger = logger
+    }
+
+    /// Begins an object. The room for it is reserved before the first byte is stored.
+    /// - Parameter expected: the most bytes that it will have; nil = not known, then room is reserved frame by frame.
+    /// - Throws: `StorageError.quota`
+    public func write(_ place: ObjectPlace, expected: Int?) throws -> ObjectWriter {
+        let sealer = try sealing.sealer(of: place.project.description)
+        try database.transaction(of: place.project) { try $0.beginObject(place, reserving: expected ?? 0) }
+        return ObjectWriter(place, sealer, expected: expected, in: self)
+    }
+
+    /// Gives a range of an object's bytes, a frame at a time.
+    /// - Throws: `SealingError` where a frame is missing, damaged or another one; `StoreError`; what `receive` throws.
+    public func read(_ object: ObjectManifest, _ range: Range<Int>, _ receive: (UnsafeRawBufferPointer) throws -> Void) throws {
+        let length = Envelope.plainFrameLength
+        guard !range.isEmpty else { return }
+        for number in range.lowerBound / length...(range.upperBound - 1) / length {
+            let plain = try frame(number, of: object)
+            let start = number * length
+            let wanted = range.clamped(to: start..<start + plain.count)
+            try plain.withUnsafeBytes {
+                try receive(UnsafeRawBufferPointer(rebasing: $0[wanted.lowerBound - start..<wanted.upperBound - start]))
+            }
+        }
+    }
+
+    private func frame(_ number: Int, of object: ObjectManifest) throws -> [UInt8] {
+        let length = Envelope.plainFrameLength
+        let expected = number == object.parts - 1 ? object.bytes - number * length : length
+        var sealed: [UInt8] = []
+        sealed.reserveCapacity(Envelope.headerLength + Envelope.sealedFrameLength)
+        do {
+            try watched { try store.get(ObjectPlace.part(number, of: object.place.key), range: nil) { sealed.append(contentsOf: $0) } }
+            let envelope = try sealing.opener(
+                of: sealed, project: object.place.project.description, kind: object.place.kind.rawValue, object: object.place.key)
+            let plain = try envelope.openPart(sealed, number: number, isLast: number == object.parts - 1)
+            guard plain.count == expected else { throw SealingError.cannotOpen }
+            return plain
+        } catch let error as SealingError {
+            logger.error("a stored object cannot be opened", metadata: ["key": "\(object.place.key)", "part": "\(number)"])
+            throw error
+        } catch StoreError.noSuchKey {
+            logger.error("a part of a stored object is gone", metadata: ["key": "\(object.place.key)", "part": "\(number)"])
+            throw StoreError.noSuchKey
+        }
+    }
+
+    /// Says in the log why the store did not do it.
+    func watched<Value>(_ body: () throws -> Value) throws -> Value {
+        do {
+            return try body()
+        } catch let error as StoreError {
+            switch error {
+            case .unavailable(let why): logger.warning("the object store is away", metadata: ["why": "\(why)"])
+            case .refused(let code): logger.error("the object store refuses us", metadata: ["code": "\(code)"])
+            case .noSuchKey, .badKey: break
+            }
+            throw error
+        }
+    }
+
+    /// Deletes the bytes of an object whose row is marked as deleted, and then the row.
+    func remove(_ key: String, parts: Int) throws {
+        for number in 0..<parts { try watched { try store.delete(ObjectPlace.part(number, of: key)) } }
+    }
+}
