@@ -1,3 +1,4 @@
+import Jobs
 import OpenAI
 import Postgres
 import Server
@@ -19,7 +20,7 @@ public struct FileFilter: Sendable, Equatable {
 extension TenantConnection {
     /// Files for batches that say nothing themselves stay as long as what the project's longest tier keeps, others for ever (03 §7).
     func createFile(_ id: ID<File>, _ new: NewFile, _ object: ObjectManifest, timeScale: Double) throws -> File {
-        try query(
+        let file = try query(
             """
             INSERT INTO files (id, project_id, filename, purpose, content_type, relative_path, attributes, bytes, sha256, object_key, expires_at)
             VALUES (\(id), \(project), \(new.filename), \(new.purpose), \(new.contentType), \(new.relativePath),
@@ -31,6 +32,8 @@ extension TenantConnection {
                         FROM service_tiers) AS tiers) END)))
             RETURNING \(trusted: File.columns)
             """)[0].file()
+        try emit(FileEvent(file).event(.fileUploaded))
+        return file
     }
 
     public func file(_ id: ID<File>) throws -> File {
@@ -84,10 +87,12 @@ extension TenantConnection {
         let rows = try query(
             """
             UPDATE files SET deleted_at = now(), filename = '', relative_path = NULL, attributes = NULL
-            WHERE project_id = \(project) AND id = \(id) AND \(trusted: File.isThere) RETURNING object_key
+            WHERE project_id = \(project) AND id = \(id) AND \(trusted: File.isThere)
+            RETURNING object_key, \(trusted: FileEvent.formerColumns)
             """)
         guard let row = rows.first else { throw StorageError.noSuchFile(id.description) }
         try deleteObject(row.get("object_key"))
+        try emit(FileEvent(row).event(.fileDeleted))
     }
 }
 

@@ -1,3 +1,4 @@
+import Jobs
 import Logging
 import ObjectStore
 import OpenAI
@@ -14,6 +15,8 @@ public struct StorageSweep: Sendable {
 
     /// Rows in one transaction.
     static let batch = 1_000
+    /// Each of them is an event.
+    static let filesInBatch = 100
     /// How long an object may be written without a sign of life, in seconds.
     static let writing = 600.0
     /// How old bytes without a row must be, in seconds: somebody may be about to write the row.
@@ -36,12 +39,12 @@ public struct StorageSweep: Sendable {
 
     /// Each minute.
     public func sweep() throws {
-        let expired = try inBatches { try database.withConnection { try $0.expireFiles(most: Self.batch) } }
-        _ = try inBatches { try database.withConnection { try $0.expireAnswers(after: Self.answers * timeScale, most: Self.batch) } }
-        let abandoned = try inBatches {
+        let expired = try inBatches(of: Self.filesInBatch) { most in try database.transaction { try $0.expireFiles(most: most) } }
+        _ = try inBatches { _ in try database.withConnection { try $0.expireAnswers(after: Self.answers * timeScale, most: Self.batch) } }
+        let abandoned = try inBatches { _ in
             try database.withConnection { try $0.giveUpObjects(silentFor: Self.writing * timeScale, most: Self.batch) }
         }
-        _ = try inBatches { try database.withConnection { try $0.forgetFiles(after: Self.memory * timeScale, most: Self.batch) } }
+        _ = try inBatches { _ in try database.withConnection { try $0.forgetFiles(after: Self.memory * timeScale, most: Self.batch) } }
         let removed = try removeDeleted()
         if expired + abandoned + removed > 0 {
             logger.notice(
@@ -94,12 +97,12 @@ public struct StorageSweep: Sendable {
         }
     }
 
-    private func inBatches(_ body: () throws -> Int) throws -> Int {
+    private func inBatches(of size: Int = batch, _ body: (Int) throws -> Int) throws -> Int {
         var total = 0
         while true {
-            let count = try body()
+            let count = try body(size)
             total += count
-            if count < Self.batch { return total }
+            if count < size { return total }
         }
     }
 }
@@ -110,23 +113,25 @@ extension ID where Kind == Project {
 }
 
 extension SystemConnection {
-    /// Deletes files whose time is over, with their objects.
+    /// Deletes files whose time is over, with their objects, and tells of it.
     func expireFiles(most: Int) throws -> Int {
-        try query(
+        let gone = try query(
             """
-            WITH old AS (
+            WITH expired AS (
                 SELECT id FROM files WHERE deleted_at IS NULL AND expires_at <= now() ORDER BY expires_at LIMIT \(most) FOR UPDATE SKIP LOCKED),
             gone AS (
                 UPDATE files SET deleted_at = now(), filename = '', relative_path = NULL, attributes = NULL
-                FROM old WHERE files.id = old.id RETURNING object_key),
+                FROM expired WHERE files.id = expired.id RETURNING files.project_id, object_key, \(trusted: FileEvent.formerColumns)),
             emptied AS (
                 UPDATE objects SET state = 'deleted', touched_at = now() FROM gone WHERE key = object_key AND state = 'stored'
-                RETURNING project_id, bytes),
+                RETURNING objects.project_id, objects.bytes),
             counted AS (
                 UPDATE storage_usage u SET bytes = u.bytes - s.bytes
                 FROM (SELECT project_id, sum(bytes) AS bytes FROM emptied GROUP BY project_id) AS s WHERE u.project_id = s.project_id)
-            SELECT count(*) AS count FROM gone
-            """)[0].get("count")
+            SELECT * FROM gone
+            """)
+        for row in gone { try emit(FileEvent(row).event(.fileDeleted), of: row.get("project_id")) }
+        return gone.count
     }
 
     /// Deletes large answers that no key can ask for any more.

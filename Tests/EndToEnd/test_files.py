@@ -149,6 +149,32 @@ def test_lists_page_by_cursor_and_refuse_what_they_do_not_know(desk, other_proje
     expect_error(caller.get("/v1/files", params={"after": foreign}), 400, "invalid_cursor", param="after")
 
 
+# Events
+
+
+def events(usage, project) -> list:
+    rows = usage.query("SELECT kind, payload FROM outbox WHERE project_id = %s ORDER BY created_at, id", project.id)
+    return [(row["kind"], row["payload"] if isinstance(row["payload"], dict) else json.loads(row["payload"])) for row in rows if row["kind"].startswith("file.")]
+
+
+def test_uploads_and_deletions_are_events_and_refusals_are_not(make_tenant, usage):
+    tenant = make_tenant(slug="heard")
+    made = upload(tenant.caller, b"hello", relative_path="docs/a.txt").json()
+    other = upload(tenant.caller, b"hello", name="b.txt").json()
+    assert upload(tenant.caller, b"", name="c.txt").status_code == 400
+    data = {"file_id": made["id"], "filename": "a.txt", "purpose": "user_data", "bytes": 5, "relative_path": "docs/a.txt"}
+    second = {"file_id": other["id"], "filename": "b.txt", "purpose": "user_data", "bytes": 5, "relative_path": None}
+    uploaded = [("file.uploaded", data), ("file.uploaded", second)]
+    assert events(usage, tenant.project) == uploaded
+    for status in (200, 404):
+        assert tenant.caller.call("DELETE", f"/v1/files/{made['id']}").status_code == status
+    assert events(usage, tenant.project) == [*uploaded, ("file.deleted", data)]
+    # One that expires is deleted by the sweeper, which tells of it too.
+    usage.query("UPDATE files SET expires_at = now() WHERE id = %s RETURNING 1", other["id"])
+    eventually(lambda: len(events(usage, tenant.project)) == 4, seconds=90)
+    assert events(usage, tenant.project)[-1] == ("file.deleted", second)
+
+
 # Walls
 
 
