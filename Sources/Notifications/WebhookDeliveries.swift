@@ -66,13 +66,13 @@ public struct WebhookDeliveries: Sendable {
         }
     }
 
-    /// nil = there is nothing to send any more: the webhook is switched off or deleted, or the event is too old.
+    /// nil = there is nothing to send any more: the webhook is switched off or deleted, or the event is too old. It does not wait for the disk.
     private func begin(_ delivery: String) throws -> Task? {
         let row = try database.withConnection { connection in
             try connection.query(
                 """
                 UPDATE webhook_deliveries d SET status = 'delivering'
-                FROM webhooks w, outbox e
+                FROM webhooks w, outbox e, set_config('synchronous_commit', 'off', true)
                 WHERE d.id = \(delivery) AND d.status IN ('pending', 'delivering', 'retrying') AND w.id = d.webhook_id AND e.id = d.event_id
                     AND w.active AND w.deleted_at IS NULL
                 RETURNING d.project_id, d.webhook_id, d.event_id, d.event_type, d.attempt, w.url, w.budget_id IS NOT NULL AS is_flat, w.secret,
@@ -126,9 +126,12 @@ extension SystemConnection {
     }
 
     fileprivate func noteSuccess(of webhook: ID<Webhook>, isSlow: Bool) throws {
-        try query("UPDATE webhooks SET failing_since = NULL WHERE id = \(webhook) AND failing_since IS NOT NULL")
-        if isSlow { return try limitLane(of: webhook, to: 2) }
-        try query("DELETE FROM job_lanes WHERE queue = \(JobQueue.webhooks.name) AND lane = \(webhook)")
+        try query(
+            """
+            WITH well AS (UPDATE webhooks SET failing_since = NULL WHERE id = \(webhook) AND failing_since IS NOT NULL)
+            DELETE FROM job_lanes WHERE NOT \(isSlow) AND queue = \(JobQueue.webhooks.name) AND lane = \(webhook)
+            """)
+        if isSlow { try limitLane(of: webhook, to: 2) }
     }
 
     fileprivate func noteFailure(of webhook: ID<Webhook>, isGone: Bool, failingSeconds: Double) throws {

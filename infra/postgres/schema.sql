@@ -598,6 +598,7 @@ DECLARE
     taken jobs;
     wanted integer := most;
 BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE jobs SET state = 'ready' WHERE id IN (
         SELECT id FROM jobs WHERE queue = from_queue AND state = 'waiting' AND run_at <= clock_timestamp()
         ORDER BY run_at LIMIT 1000 FOR UPDATE SKIP LOCKED);

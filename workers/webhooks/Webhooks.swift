@@ -13,7 +13,7 @@ struct Webhooks: ParsableCommand {
     @Option(help: "The most calls at a time. A slow receiver holds two of them at most, a failing one holds one.") var threads = 64
 
     func run() throws {
-        let process = try WorkerProcess("webhooks")
+        let process = try WorkerProcess("webhooks", connections: 16)
         let scale = process.configuration.timeScale
         let deliveries = WebhookDeliveries(
             database: process.database, sealing: try process.sealing(),
