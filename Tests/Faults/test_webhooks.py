@@ -85,6 +85,8 @@ def arrive(stack, usage, processes, receiver, count: int, kills: int, hang_each:
     ended = {row["status"]: row["n"] for row in usage.query("SELECT status, count(*) AS n FROM webhook_deliveries WHERE webhook_id = %s GROUP BY status", webhook["id"])}
     print(f"{count} events, {kills} kills of the worker: {len(received)} calls {dict(checker.kinds)}, {len(checker.bodies)} events arrived, deliveries {ended}")
     assert checker.wrong == []
+    early = "SELECT count(*) AS n FROM webhook_deliveries WHERE webhook_id = %s AND status = 'exhausted' AND attempt < 6"
+    assert usage.query(early, webhook["id"])[0]["n"] == 0 and ended["succeeded"] > count * 0.98
     assert {each.id for each in received} == sent
     assert checker.kinds["hangs"] and checker.kinds["500"] and checker.kinds["breaks"] and checker.kinds["302"]
     assert not receiver.at("/elsewhere")
