@@ -79,19 +79,19 @@ def survive(stack, usage, processes, effects, jobs: int, rounds: int, away: floa
     chance = random.Random(1)
     bench = Bench(stack, jobs)
 
-    def works() -> bool:
+    def writes() -> bool:
+        """Whether all jobs are written; None while Postgres is away."""
         try:
-            return usage.query("SELECT 1 AS n")[0]["n"] == 1
+            return bench.write(usage)
         except psycopg.OperationalError:
-            return False
+            return None
 
     try:
         for number in range(rounds):
             victims = [*bench.commands, *processes.programs, "flush"]
             chance.shuffle(victims)
             for victim in victims:
-                eventually(works, seconds=60)
-                bench.write(usage)
+                eventually(lambda: writes() is not None, seconds=60)
                 time.sleep(chance.uniform(0.05, 0.4))
                 if victim == "flush":
                     flush()
@@ -107,7 +107,7 @@ def survive(stack, usage, processes, effects, jobs: int, rounds: int, away: floa
                 time.sleep(away)
                 processes.start("redis")
         processes.wait_until_back()
-        eventually(lambda: bench.write(usage), seconds=300, every=0.2)
+        eventually(writes, seconds=300, every=0.2)
         eventually(lambda: len(effects()) == jobs, seconds=180, every=0.2)
         left = "SELECT count(*) AS n FROM jobs WHERE queue = 'bench' AND state IN ('waiting', 'ready', 'running')"
         eventually(lambda: usage.query(left)[0]["n"] == 0, seconds=60, every=0.2)
