@@ -126,12 +126,10 @@ extension SystemConnection {
     }
 
     fileprivate func noteSuccess(of webhook: ID<Webhook>, isSlow: Bool) throws {
-        try query(
-            """
-            WITH well AS (UPDATE webhooks SET failing_since = NULL WHERE id = \(webhook) AND failing_since IS NOT NULL)
-            DELETE FROM job_lanes WHERE NOT \(isSlow) AND queue = \(JobQueue.webhooks.name) AND lane = \(webhook)
-            """)
-        if isSlow { try limitLane(of: webhook, to: 2) }
+        // First the webhook and then its lane, as a failure does: in another order two could wait for each other.
+        try query("UPDATE webhooks SET failing_since = NULL WHERE id = \(webhook) AND failing_since IS NOT NULL")
+        if isSlow { return try limitLane(of: webhook, to: 2) }
+        try query("DELETE FROM job_lanes WHERE queue = \(JobQueue.webhooks.name) AND lane = \(webhook)")
     }
 
     fileprivate func noteFailure(of webhook: ID<Webhook>, isGone: Bool, failingSeconds: Double) throws {

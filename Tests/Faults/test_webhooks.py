@@ -73,6 +73,8 @@ def arrive(stack, usage, processes, receiver, count: int, kills: int, hang_each:
         sql = "SELECT count(*) AS n FROM webhook_deliveries WHERE webhook_id = %s AND status NOT IN ('succeeded', 'exhausted')"
         return usage.query(sql, webhook["id"])[0]["n"] == 0
 
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    before = usage.query(deadlocks)
     sent = set()
     for number in range(10):
         sent |= set(emit(usage, hooks.project, data={"number": number}, count=count // 10))
@@ -84,7 +86,7 @@ def arrive(stack, usage, processes, receiver, count: int, kills: int, hang_each:
     received = receiver.at(path)
     ended = {row["status"]: row["n"] for row in usage.query("SELECT status, count(*) AS n FROM webhook_deliveries WHERE webhook_id = %s GROUP BY status", webhook["id"])}
     print(f"{count} events, {kills} kills of the worker: {len(received)} calls {dict(checker.kinds)}, {len(checker.bodies)} events arrived, deliveries {ended}")
-    assert checker.wrong == []
+    assert checker.wrong == [] and usage.query(deadlocks) == before
     early = "SELECT count(*) AS n FROM webhook_deliveries WHERE webhook_id = %s AND status = 'exhausted' AND attempt < 6"
     assert usage.query(early, webhook["id"])[0]["n"] == 0 and ended["succeeded"] > count * 0.98
     assert {each.id for each in received} == sent
