@@ -3,6 +3,7 @@
 import json
 import random
 import subprocess
+import threading
 import time
 import uuid
 from collections import Counter
@@ -29,12 +30,15 @@ class Checker:
         self.bodies: dict = {}
         self.wrong: list = []
         self.kinds: Counter = Counter()
+        self.taken: set = set()
+        self.call = threading.local()
         self.hang_each = hang_each
         self.chance = random.Random(2)
         receiver.check = self.check
         receiver.answers[path] = self.answer
 
     def check(self, received):
+        self.call.id = received.id
         if not all(scheme(self.secret, received) for scheme in SCHEMES) or received.event["id"] != received.id:
             self.wrong.append(("signature", received))
         if self.bodies.setdefault(received.id, received.body) != received.body:
@@ -43,6 +47,8 @@ class Checker:
     def answer(self, count: int):
         kind = "hangs" if count % self.hang_each == 0 else self.chance.choices(["taken", "500", "breaks", "302"], [70, 18, 6, 6])[0]
         self.kinds[kind] += 1
+        if kind == "taken":
+            self.taken.add(self.call.id)
         if kind == "hangs":
             time.sleep(12)  # a call ends after ten
         return {"taken": 200, "500": 500, "302": (302, {"Location": "/elsewhere"}, b"")}.get(kind)
@@ -90,6 +96,8 @@ def arrive(stack, usage, processes, receiver, count: int, kills: int, hang_each:
     early = "SELECT count(*) AS n FROM webhook_deliveries WHERE webhook_id = %s AND status = 'exhausted' AND attempt < 6"
     assert usage.query(early, webhook["id"])[0]["n"] == 0 and ended["succeeded"] > count * 0.98
     assert {each.id for each in received} == sent
+    done = usage.query("SELECT event_id FROM webhook_deliveries WHERE webhook_id = %s AND status = 'succeeded'", webhook["id"])
+    assert {each["event_id"] for each in done} <= checker.taken
     assert checker.kinds["hangs"] and checker.kinds["500"] and checker.kinds["breaks"] and checker.kinds["302"]
     assert not receiver.at("/elsewhere")
 
