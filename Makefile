@@ -5,7 +5,7 @@ export PORT_BASE
 SWIFT_SOURCES = $(wildcard Package.swift Sources workers Tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test stop status logs clean build format format-check bench bench-floor bench-jobs bench-ledger bench-routing bench-schema faults clients setup
+.PHONY: help run test stop status logs clean build format format-check bench bench-files bench-floor bench-jobs bench-ledger bench-routing bench-schema faults clients setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ format-check: ## fail where the Swift sources are not formatted
 bench: build ## our stack against bare nginx, as multiples; what embeddings and structured streams cost
 	@infra/bench/run
 	@infra/bench/inference
+
+bench-files: build ## 256 MiB up and down, beside the same bytes put straight into the store with libs3
+	@infra/bench/files
 
 bench-floor: build ## the least that nginx, FastCGI, Redis and Postgres cost a request, beside what ours costs
 	@infra/bench/floor

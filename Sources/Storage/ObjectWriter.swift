@@ -2,9 +2,10 @@ import Crypto
 import ObjectStore
 import OpenAI
 import Tenancy
+import Threads
 
-/// Takes the bytes of one object and stores them, frame by frame; in memory is one frame, plain, and while it is put, sealed. It belongs to one
-/// thread. Until `commit` is part of a committed transaction nothing is visible; an object that is not committed is given up with its writer.
+/// Takes the bytes of one object and stores them, frame by frame. A full frame is put by a thread of its own while the next one is read: in memory are
+/// one sealed frame and one plain one, never more. It belongs to one thread. Until `commit` is part of a committed transaction nothing is visible; an object that is not committed is given up with its writer.
 public final class ObjectWriter {
     private let place: ObjectPlace
     private let sealer: Envelope
@@ -15,6 +16,8 @@ public final class ObjectWriter {
     private let digest = SHA256.Stream()
     private var touchedAt = ContinuousClock.now
     private var isOver = false
+    /// The put of the frame before, which may still go on.
+    private var pending: PendingPut?
     public private(set) var bytes = 0
 
     /// A sign of life is given at least this often while bytes come.
@@ -60,6 +63,8 @@ public final class ObjectWriter {
     public func giveUp() {
         guard !isOver else { return }
         isOver = true
+        // What is put after it was removed would stay.
+        try? settle()
         do {
             let parts = try objects.database.transaction(of: place.project) { try $0.giveUpObject(place) }
             guard let parts else { return }
@@ -70,12 +75,25 @@ public final class ObjectWriter {
     }
 
     private func put(isLast: Bool) throws {
+        try settle()
         // Before the bytes: whoever collects them must know of them.
         try touch(newPart: true, more: expected == nil ? frame.count : 0)
         let sealed = try frame.withUnsafeBytes { try sealer.sealPart($0, number: parts, isLast: isLast) }
-        try objects.watched { try objects.store.put(ObjectPlace.part(parts, of: place.key), sealed) }
-        parts += 1
         frame.removeAll(keepingCapacity: !isLast)
+        let key = ObjectPlace.part(parts, of: place.key)
+        parts += 1
+        if isLast {
+            try objects.watched { try objects.store.put(key, sealed) }
+        } else {
+            pending = PendingPut { [objects] in try objects.watched { try objects.store.put(key, sealed) } }
+        }
+    }
+
+    /// Waits until the frame before is in the store.
+    private func settle() throws {
+        guard let pending else { return }
+        self.pending = nil
+        try pending.wait()
     }
 
     private func touch(newPart: Bool = false, more: Int = 0) throws {
@@ -84,4 +102,19 @@ public final class ObjectWriter {
         }
         touchedAt = .now
     }
+}
+
+/// Something that a thread of its own does.
+private struct PendingPut {
+    private let outcome = Monitor<Result<Void, any Error>?>(nil)
+
+    init(_ body: @escaping @Sendable () throws -> Void) {
+        let outcome = outcome
+        startThread("put") {
+            let result = Result { try body() }
+            outcome.change { $0 = result }
+        }
+    }
+
+    func wait() throws { try outcome.wait(while: { $0 == nil }, then: { try $0?.get() }) }
 }

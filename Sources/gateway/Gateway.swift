@@ -41,6 +41,7 @@ import Threads
         // Blocked before any thread starts, so that only the thread in sigwait takes them.
         let signals = Signals.block([SIGTERM, SIGINT, SIGHUP])
         prepareForThreads(configuration.gateway.threads)
+        if configuration.gateway.role == "uploads" { giveLargeMemoryBack() }
         let front = ThreadedFront(threads: configuration.gateway.threads)
         let assembly = try Assembly(configuration)
         assembly.services.metrics.gauge("connections") { Double(front.connectionCount) }

@@ -178,7 +178,8 @@ struct ObjectsTests {
                     try Random.bytes(9 << 20).withUnsafeBytes { try writer.append($0) }
                     #expect(try bench.usage().bytes == 0)
                     #expect(try bench.usage().reserved == (expected ?? 2 * Self.frame))
-                    #expect(try bench.keys().count == 2)
+                    // The second one may still be on its way.
+                    #expect((1...2).contains(try bench.keys().count))
                 }
                 // The writer is gone, and with it all that it had.
                 #expect(try bench.usage() == (0, 0))
