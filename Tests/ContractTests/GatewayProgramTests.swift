@@ -43,6 +43,7 @@ import Testing
     private static let unmetered = [
         "GET models", "GET models/*id", "GET endpoints", "GET endpoints/:id", "GET endpoints/:id/stats", "GET endpoints/:id/limits",
         "GET usage/summary", "GET usage/daily", "GET usage/requests", "GET usage/requests/:request_id",
+        "POST files", "GET files", "GET files/:id", "DELETE files/:id", "GET files/:id/content",
     ]
     /// It makes a chat of its own.
     private static let meteredManagement = "POST endpoints/:id/test"

