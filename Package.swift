@@ -120,7 +120,10 @@ let package = Package(
 
         .executableTarget(
             name: "webhooks",
-            dependencies: ["Jobs", "Notifications", "Worker", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            // Configuration, whose layout is part of WorkerProcess: a build that goes on looks no further than what stands here.
+            dependencies: [
+                "Configuration", "Jobs", "Notifications", "Worker", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             path: "workers/webhooks"),
 
         // Measuring programs; see infra/bench/committer, infra/bench/schema and infra/bench/routing.
