@@ -13,13 +13,8 @@ public enum StripeSignature {
             let signed = Int(times[0]),
             (time - tolerance...time + tolerance).contains(signed)
         else { return false }
-        let expected = secrets.map { hexadecimal(HMAC.sha256(key: Array($0.utf8), Array("\(times[0]).".utf8) + body)) }
+        let expected = secrets.map { Hexadecimal.digits(of: HMAC.sha256(key: Array($0.utf8), Array("\(times[0]).".utf8) + body)) }
         let given = pairs.filter { $0[0] == "v1" }.map { Array($0[1].utf8) }
         return given.contains { given in expected.contains { ConstantTime.areEqual(given, $0) } }
-    }
-
-    private static func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
-        let digits = Array("0123456789abcdef".utf8)
-        return bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
     }
 }

@@ -48,9 +48,7 @@ private struct MasterKey: Sendable {
         }
         wrapping = try HKDF.sha256(key: Array(data), info: Array("wrapping v1".utf8), length: 32)
         cacheSalting = try HKDF.sha256(key: Array(data), info: Array("cache salting v1".utf8), length: 32)
-        id = try HKDF.sha256(key: Array(data), info: Array("master key id v1".utf8), length: 8).map { byte in
-            (byte < 16 ? "0" : "") + String(byte, radix: 16)
-        }.joined()
+        id = Hexadecimal.text(try HKDF.sha256(key: Array(data), info: Array("master key id v1".utf8), length: 8))
     }
 
     func wrap(_ key: DataKey, project: String) throws -> [UInt8] {

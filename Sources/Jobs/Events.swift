@@ -26,9 +26,7 @@ public struct Event: Sendable {
 public enum OutboxEvent: Identified {
     public static let idPrefix = "evt_"
 
-    public static func newID() -> String {
-        idPrefix + Random.bytes(12).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-    }
+    public static func newID() -> String { idPrefix + Hexadecimal.text(Random.bytes(12)) }
 }
 
 extension TenantConnection {

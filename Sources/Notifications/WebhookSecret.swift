@@ -46,9 +46,7 @@ public struct WebhookSecret: Sendable, Equatable {
 
     /// The hexadecimal HMAC of `timestamp.body`, whose key is the whole text of the secret.
     public func hexSignature(timestamp: Int, _ body: [UInt8]) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        let bytes = HMAC.sha256(key: Array(text.utf8), Array("\(timestamp).".utf8) + body)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+        Hexadecimal.text(HMAC.sha256(key: Array(text.utf8), Array("\(timestamp).".utf8) + body))
     }
 }
 

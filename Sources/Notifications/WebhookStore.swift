@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import Jobs
 import OpenAI
 import Postgres
 import Server
@@ -203,7 +204,7 @@ extension TenantConnection {
             }
             let new: String = try query(
                 "SELECT webhook_deliver(\(project), \(webhook), \(old.eventID), \(old.eventType)) AS id")[0].get("id")
-            afterCommit("webhooks \(new)")
+            afterCommit(JobBell.note(.webhooks, new))
             let delivery = try delivery(new, of: webhook)
             try audit(
                 try AuditEntry(action: "webhook.redeliver", target: ("webhook", webhook.description), after: ["delivery": new]), by: actor)
