@@ -10,6 +10,9 @@ let package = Package(
         .executable(name: "billing", targets: ["billing"]),
         .executable(name: "sweeper", targets: ["sweeper"]),
         .executable(name: "webhooks", targets: ["webhooks"]),
+        // Not named as its product: the library `Mesh` differs by case alone.
+        .executable(name: "mesh", targets: ["broker"]),
+        .executable(name: "xerotier-xim-agent", targets: ["xim"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -70,7 +73,7 @@ let package = Package(
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Accounts", "Billing"]),
         .target(name: "Notifications", dependencies: ["Server", "Tenancy", "Billing", "Jobs", "Mail", "Crypto", "HTTPClient", "JSON"]),
-        .target(name: "Agents", dependencies: ["Server", "Tenancy", "Crypto", "JSON", "Accounts"]),
+        .target(name: "Agents", dependencies: ["Server", "Tenancy", "Crypto", "JSON", "Accounts", "Redis", "ZeroMQ"]),
         .target(name: "Storage", dependencies: ["Server", "Tenancy", "Crypto", "Jobs", "JSON", "ObjectStore", "Threads"]),
         .target(
             name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema", "Threads"], exclude: ["FIELDS.md"]
@@ -126,6 +129,22 @@ let package = Package(
             ],
             path: "workers/webhooks"),
 
+        .executableTarget(
+            name: "broker",
+            dependencies: [
+                "Agents", "Configuration", "Crypto", "Mesh", "OpenAI", "Server", "Tenancy", "Threads", "Worker", "ZeroMQ",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "workers/mesh"),
+
+        // What customers run: never on `Server`, `Postgres` or `Redis`.
+        .executableTarget(
+            name: "xim",
+            dependencies: [
+                "Crypto", "HTTPClient", "Mesh", "Threads", "ZeroMQ",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+            ]),
+
         // Measuring programs; see infra/bench/committer, infra/bench/schema and infra/bench/routing.
         .executableTarget(
             name: "ledger-bench",
@@ -155,7 +174,7 @@ let package = Package(
         .testTarget(name: "ServerTests", dependencies: ["Addresses", "Server"]),
         .testTarget(name: "BillingTests", dependencies: ["Billing", "Crypto", "HTTPClient"]),
         .testTarget(name: "AccountsTests", dependencies: ["Accounts", "JSON"]),
-        .testTarget(name: "AgentsTests", dependencies: ["Agents", "JSON"]),
+        .testTarget(name: "AgentsTests", dependencies: ["Agents", "Crypto", "JSON", "OpenAI"]),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "JSON"]),
         .testTarget(name: "InferenceTests", dependencies: ["Inference"]),
         .testTarget(

@@ -43,6 +43,7 @@ public struct Configuration: Sendable, Equatable {
     public var corsMode = "proxy"
     public var billing = Billing()
     public var mail = Mail()
+    public var mesh = Mesh()
     public var timeScale = 1.0
     /// Where a worker shows its metrics, on 127.0.0.1; 0 = nowhere.
     public var workerMetricsPort = 0
@@ -111,6 +112,18 @@ public struct Configuration: Sendable, Equatable {
         public var password = ""
         /// `required`, or `off` for a server on the same machine.
         public var tls = "required"
+    }
+
+    /// Agents, which dial in from customers' machines (05 §11).
+    public struct Mesh: Sendable, Equatable {
+        /// 32 bytes in base64, of which the router's CURVE key and the key that signs agents' tokens are made; empty = no agent can enrol. Secret.
+        public var secretKey = ""
+        /// Where the router listens.
+        public var listen = "tcp://*:5555"
+        /// Where agents reach the router, such as `tcp://mesh.example.com:5555`.
+        public var addresses: [String] = []
+        /// The region of agents whose join key names none.
+        public var region = "local"
     }
 
     /// Reads the file named in the environment, if any, and the environment.

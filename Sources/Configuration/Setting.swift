@@ -76,6 +76,26 @@ struct Setting: Sendable {
         string("mail.user", \.mail.user),
         string("mail.password", \.mail.password, isSecret: true),
         choice("mail.tls", \.mail.tls, ["required", "off"]),
+        key32("mesh.secret_key", \.mesh.secretKey),
+        Setting(
+            key: "mesh.listen", isSecret: false,
+            apply: { text, configuration in
+                guard text.wholeMatch(of: /tcp:\/\/(\*|\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]{1,5}/) != nil else {
+                    throw ConfigurationError("mesh.listen: must be such as tcp://*:5555")
+                }
+                configuration.mesh.listen = text
+            }, read: { $0.mesh.listen }),
+        list("mesh.addresses", \.mesh.addresses, of: "an address such as tcp://mesh.example.com:5555") {
+            $0.wholeMatch(of: /tcp:\/\/(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}/) == nil ? nil : $0
+        },
+        Setting(
+            key: "mesh.region", isSecret: false,
+            apply: { text, configuration in
+                guard text.wholeMatch(of: /[!-9;-~]{1,24}/) != nil else {
+                    throw ConfigurationError("mesh.region: 1 to 24 ASCII characters without spaces and colons")
+                }
+                configuration.mesh.region = text
+            }, read: { $0.mesh.region }),
         list("trusted.proxies", \.trustedProxies, of: "a range such as 10.0.0.0/8") { IPRange($0) == nil ? nil : $0 },
         Setting(
             key: "time.scale", isSecret: false,

@@ -13,6 +13,14 @@ public enum Base64URL {
             }, as: UTF8.self)
     }
 
+    /// nil for a text of another alphabet or length.
+    public static func decode(_ text: some StringProtocol) -> [UInt8]? {
+        guard isAlphabet(text.utf8) else { return nil }
+        let padding = String(repeating: "=", count: (4 - text.utf8.count % 4) % 4)
+        let usual = String(text).replacingOccurrences(of: "-", with: "+").replacingOccurrences(of: "_", with: "/")
+        return Data(base64Encoded: usual + padding).map { Array($0) }
+    }
+
     /// Whether every character belongs to the alphabet.
     public static func isAlphabet(_ text: some Sequence<UInt8>) -> Bool {
         text.allSatisfy { byte in

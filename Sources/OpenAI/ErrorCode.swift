@@ -77,6 +77,8 @@ extension ErrorCode {
     public static let invalidCORSPolicy = ErrorCode("invalid_cors_policy", 40038)
 
     public static let authenticationError = ErrorCode("authentication_error", 40100, retry: .no)
+    public static let invalidJoinKey = ErrorCode("invalid_join_key", 40150, retry: .no)
+    public static let invalidAgentToken = ErrorCode("invalid_agent_token", 40151, retry: .no)
     public static let apiKeyExpired = ErrorCode("api_key_expired", 40102, retry: .no)
 
     public static let insufficientCredits = ErrorCode("insufficient_credits", 40200)
@@ -102,10 +104,14 @@ extension ErrorCode {
     public static let fileNotFound = ErrorCode("file_not_found", 40408, retry: .no)
     public static let webhookNotFound = ErrorCode("webhook_not_found", 40418, retry: .no)
     public static let keyNotFound = ErrorCode("key_not_found", 40421, retry: .no)
+    public static let agentNotFound = ErrorCode("agent_not_found", 40450, retry: .no)
     public static let joinKeyNotFound = ErrorCode("join_key_not_found", 40451, retry: .no)
 
     public static let methodNotAllowed = ErrorCode("method_not_allowed", 40500, retry: .no)
     public static let conflict = ErrorCode("conflict", 40900)
+    public static let joinKeyConsumed = ErrorCode("join_key_consumed", 40952, retry: .no)
+    public static let registrationNameTaken = ErrorCode("registration_name_taken", 40953, retry: .no)
+    public static let joinKeyExpired = ErrorCode("join_key_expired", 41050, retry: .no)
     public static let slugTaken = ErrorCode("slug_taken", 40914)
     public static let idempotencyConflict = ErrorCode("idempotency_conflict", 40902)
     public static let idempotencyInProgress = ErrorCode("idempotency_in_progress", 40903, retry: .yes)

@@ -77,6 +77,7 @@ public enum Project: Identified { public static let idPrefix = "proj_" }
 public enum Endpoint: Identified { public static let idPrefix = "ep_" }
 public enum Model: Identified { public static let idPrefix = "mdl_" }
 public enum APIKey: Identified { public static let idPrefix = "key_" }
+public enum Agent: Identified { public static let idPrefix = "agt_" }
 public enum JoinKey: Identified { public static let idPrefix = "jk_" }
 public enum User: Identified { public static let idPrefix = "user_" }
 public enum ChatCompletion: Identified { public static let idPrefix = "chatcmpl-" }

@@ -96,6 +96,15 @@ public struct WorkerProcess: Sendable {
         logger.notice("ended")
     }
 
+    /// Runs something that looks every moment whether SIGTERM has come, and ends by itself then. Metrics are at `worker.metrics_port` meanwhile.
+    public func serve(_ body: (_ isStopped: () -> Bool) throws -> Void) throws {
+        try showMetrics()
+        let stopped = Lock(false)
+        onSignal { stopped.withLock { $0 = true } }
+        try body { stopped.withLock { $0 } }
+        logger.notice("ended")
+    }
+
     private func showMetrics() throws {
         guard configuration.workerMetricsPort > 0 else { return }
         try MetricsListener.start(port: UInt16(configuration.workerMetricsPort), metrics)

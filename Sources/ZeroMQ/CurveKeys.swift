@@ -43,6 +43,12 @@ public struct CurveKeys: Sendable, CustomReflectable {
         secretText = secret
     }
 
+    /// The pair of a secret key of 32 bytes.
+    public init(secret: [UInt8]) throws {
+        guard secret.count == 32, let text = encoded(secret) else { throw ZeroMQError.invalidKey }
+        try self.init(secret: text)
+    }
+
     public var customMirror: Mirror { Mirror(self, children: ["publicKey": publicKey.text]) }
 }
 

@@ -1,5 +1,6 @@
 import Accounts
 import Addresses
+import Agents
 import Billing
 import Catalog
 import Configuration
@@ -120,7 +121,7 @@ struct Assembly {
                 webhooks: WebhookRoutes(
                     database: tenants, sealing: sealing, outbound: upstreamSettings.outbound,
                     sender: WebhookSender(upstreamSettings.outbound, timeScale: configuration.timeScale)),
-                budgetWebhooks: WebhooksOfBudgets(sealing: sealing),
+                budgetWebhooks: WebhooksOfBudgets(sealing: sealing), enrolment: try Self.enrolment(configuration, system, redis),
                 objects: objects, stripe: try Self.stripe(configuration, outbound: upstreamSettings.outbound)
             ).all
         server = Server(
@@ -155,6 +156,15 @@ struct Assembly {
             url: configuration.url, bucket: configuration.bucket, accessKey: configuration.accessKey, secretKey: configuration.secretKey,
             region: configuration.region)
         return try (StoreSignature(rawValue: configuration.signature) ?? .v4).store(settings)
+    }
+
+    /// nil where no agent can enrol.
+    private static func enrolment(_ configuration: Configuration, _ database: SystemDatabase, _ redis: RedisPool) throws -> EnrolmentRoutes?
+    {
+        guard !configuration.mesh.secretKey.isEmpty else { return nil }
+        return EnrolmentRoutes(
+            database: database, redis: redis, keys: try MeshKeys(secret: configuration.mesh.secretKey),
+            addresses: configuration.mesh.addresses, region: configuration.mesh.region)
     }
 
     /// nil where no callbacks are taken.

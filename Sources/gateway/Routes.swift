@@ -25,6 +25,8 @@ struct Routes {
     let endpoints: EndpointRoutes
     let webhooks: WebhookRoutes
     let budgetWebhooks: WebhooksOfBudgets
+    /// nil = no agent can enrol: `mesh.secret_key` is not set.
+    let enrolment: EnrolmentRoutes?
     let objects: Objects
     /// nil = callbacks of card payments are not taken.
     let stripe: StripeProvider?
@@ -43,6 +45,8 @@ struct Routes {
             + KeyRoutes(database: tenants, invalidations: invalidations).all
             + AuditRoutes(database: tenants).all
             + JoinKeyRoutes(database: tenants).all
+            + AgentRoutes(database: tenants).all
+            + (enrolment?.all ?? [])
             + endpoints.all
             + webhooks.all
             + ErrorRoutes.all

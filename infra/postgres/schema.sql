@@ -1322,6 +1322,40 @@ $$;
 
 
 --
+-- Name: agents; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.agents (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL COLLATE pg_catalog."C",
+    role text NOT NULL,
+    region text NOT NULL,
+    curve_public_key text NOT NULL COLLATE pg_catalog."C",
+    signing_public_key bytea NOT NULL,
+    hostname text,
+    agent_version text NOT NULL,
+    platform jsonb NOT NULL,
+    accelerators jsonb NOT NULL,
+    max_concurrent_requests integer NOT NULL,
+    supported_tiers text[],
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_heartbeat_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT agents_agent_version_check CHECK (((char_length(agent_version) >= 1) AND (char_length(agent_version) <= 64))),
+    CONSTRAINT agents_curve_public_key_check CHECK ((char_length(curve_public_key) = 40)),
+    CONSTRAINT agents_hostname_check CHECK ((char_length(hostname) <= 255)),
+    CONSTRAINT agents_id_check CHECK ((id ~ '^agt_[0-9a-z]{24}$'::text)),
+    CONSTRAINT agents_max_concurrent_requests_check CHECK (((max_concurrent_requests >= 0) AND (max_concurrent_requests <= 4096))),
+    CONSTRAINT agents_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,47}$'::text)),
+    CONSTRAINT agents_region_check CHECK ((region ~ '^[!-9;-~]{1,24}$'::text)),
+    CONSTRAINT agents_role_check CHECK ((role = ANY (ARRAY['inference'::text, 'execution'::text]))),
+    CONSTRAINT agents_signing_public_key_check CHECK ((octet_length(signing_public_key) = 32)),
+    CONSTRAINT agents_supported_tiers_check CHECK (((cardinality(supported_tiers) >= 1) AND (cardinality(supported_tiers) <= 16)))
+);
+
+
+--
 -- Name: api_keys; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -2150,6 +2184,14 @@ ALTER TABLE ONLY public.usage_events ATTACH PARTITION public.usage_events_defaul
 
 
 --
+-- Name: agents agents_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.agents
+    ADD CONSTRAINT agents_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: api_keys api_keys_key_hash_key; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2550,6 +2592,27 @@ ALTER TABLE ONLY public.webhooks
 
 
 --
+-- Name: agents_by_curve_key; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE UNIQUE INDEX agents_by_curve_key ON public.agents USING btree (curve_public_key);
+
+
+--
+-- Name: agents_by_name; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE UNIQUE INDEX agents_by_name ON public.agents USING btree (project_id, name) WHERE (revoked_at IS NULL);
+
+
+--
+-- Name: agents_by_project; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX agents_by_project ON public.agents USING btree (project_id, created_at, id);
+
+
+--
 -- Name: api_keys_by_project; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2921,6 +2984,14 @@ CREATE TRIGGER projects_open_ledger_accounts AFTER INSERT ON public.projects FOR
 
 
 --
+-- Name: agents agents_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.agents
+    ADD CONSTRAINT agents_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: api_keys api_keys_created_by_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2998,6 +3069,14 @@ ALTER TABLE ONLY public.endpoints
 
 ALTER TABLE ONLY public.files
     ADD CONSTRAINT files_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
+-- Name: join_keys join_keys_agent_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.join_keys
+    ADD CONSTRAINT join_keys_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES public.agents(id);
 
 
 --
@@ -3111,6 +3190,12 @@ ALTER TABLE ONLY public.webhooks
 ALTER TABLE ONLY public.webhooks
     ADD CONSTRAINT webhooks_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 
+
+--
+-- Name: agents; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.agents ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: api_keys; Type: ROW SECURITY; Schema: public; Owner: -
@@ -3261,6 +3346,13 @@ ALTER TABLE public.provider_customers ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE public.storage_usage ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: agents tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.agents TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
 
 --
 -- Name: api_keys tenant; Type: POLICY; Schema: public; Owner: -
@@ -3735,6 +3827,21 @@ GRANT ALL ON FUNCTION public.webhook_deliver(project text, webhook text, event t
 --
 
 REVOKE ALL ON FUNCTION public.webhook_wants(events text[], kind text) FROM PUBLIC;
+
+
+--
+-- Name: TABLE agents; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.agents TO xerotier_tenant;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.agents TO xerotier_system;
+
+
+--
+-- Name: COLUMN agents.revoked_at; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(revoked_at) ON TABLE public.agents TO xerotier_tenant;
 
 
 --

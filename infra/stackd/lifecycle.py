@@ -57,6 +57,7 @@ def bring_up(settings: Settings) -> None:
     server.create()
     store.create(settings)
     encryption_key = secret(settings.directory / "state" / "encryption.key")
+    secret(settings.mesh_key)
     supervisor = Supervisor(settings.directory)
     supervised = supervisor.alive()
     if not supervised:
@@ -288,9 +289,9 @@ def ours(directory: pathlib.Path, name: str) -> bool:
 
 
 def secret(path: pathlib.Path) -> str:
-    """The key that seals private data, made once: without it the database cannot be read any more."""
+    """A key that is made once: without it the database cannot be read any more, or no agent knows the router again."""
     if not path.exists():
-        new = path.with_name(".encryption.key.new")
+        new = path.with_name(f".{path.name}.new")
         new.touch(mode=0o600)
         new.write_text(base64.b64encode(os.urandom(32)).decode())
         new.replace(path)

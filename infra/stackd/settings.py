@@ -19,7 +19,7 @@ METRICS = {"gateway": 900, "platform": 910, "uploads": 930}
 STREAMS = {"gateway": 1024, "platform": 32, "uploads": 16}
 
 # Workers that do jobs, or see to them, and where each shows its metrics.
-WORKERS = {"sweeper": 920, "webhooks": 921}
+WORKERS = {"sweeper": 920, "webhooks": 921, "mesh": 925}
 
 # Kept by the stack for itself; every other key goes to the gateways under its environment name.
 STACK_KEYS = {"platform.streams", "platform.processes", "uploads.streams", "uploads.processes"}
@@ -56,6 +56,15 @@ class Settings:
     def store_port(self) -> int:
         """Of the object store's S3 API; the servers behind it have the three ports above."""
         return self.port_base + 820
+
+    @property
+    def mesh_port(self) -> int:
+        """Where agents reach the router."""
+        return self.port_base + 555
+
+    @property
+    def mesh_key(self) -> pathlib.Path:
+        return self.directory / "state" / "mesh.key"
 
     def metrics_port(self, group: str, number: int = 0) -> int:
         return self.port_base + METRICS[group] + number

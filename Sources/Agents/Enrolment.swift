@@ -1,0 +1,89 @@
+import Crypto
+import Foundation
+import OpenAI
+import Postgres
+import Server
+import Tenancy
+
+/// Makes agents of join keys. What changes and its lines in the audit log are one transaction.
+extension SystemDatabase {
+    /// Consumes a join key and makes its agent. An agent that asks again within ten minutes with the same keys has lost the answer, and gets it again.
+    /// - Parameter region: of agents whose join key names none.
+    /// - Returns: the agent, and the router that its join key names.
+    public func enrol(_ new: NewAgent, with value: JoinKeyText, region: String, by actor: AuditActor) throws -> (
+        agent: AgentObject, routerAddress: String?
+    ) {
+        try transaction { try $0.enrol(new, with: value, region: region, by: actor) }
+    }
+
+    /// The key that an agent signs with; nil where there is no such agent, or it was revoked.
+    public func signingKey(of agent: ID<Agent>) throws -> [UInt8]? {
+        try withConnection {
+            try $0.query("SELECT signing_public_key FROM agents WHERE id = \(agent) AND revoked_at IS NULL").first?.get(
+                "signing_public_key")
+        }
+    }
+}
+
+extension SystemConnection {
+    fileprivate func enrol(_ new: NewAgent, with value: JoinKeyText, region: String, by actor: AuditActor) throws -> (AgentObject, String?)
+    {
+        let found = try query(
+            """
+            SELECT id, project_id, role, region, router_addr, supported_tiers, max_concurrent_requests, agent_id, revoked_at IS NOT NULL AS is_revoked,
+                expires_at <= now() AS is_over, consumed_at > now() - interval '10 minutes' AS may_ask_again
+            FROM join_keys WHERE key_hash = \(value.digest.bytes) FOR UPDATE
+            """)
+        guard let key = found.first, try !key.get("is_revoked", as: Bool.self) else { throw AgentError.invalidJoinKey }
+        let address: String? = try key.optional("router_addr")
+        if let agent = try key.optional("agent_id", as: ID<Agent>.self) {
+            guard try key.optional("may_ask_again") == true, let same = try enrolled(agent, as: new) else {
+                throw AgentError.joinKeyConsumed
+            }
+            return (same, address)
+        }
+        guard try !key.get("is_over", as: Bool.self) else { throw AgentError.joinKeyExpired }
+        let role = AgentRole(rawValue: try key.get("role")) ?? .inference
+        guard role == new.role else { throw AgentError.otherRole(role) }
+        let project: ID<Project> = try key.get("project_id")
+        let agent = try make(new, region: try key.optional("region") ?? region, of: key, in: project)
+        let id: ID<JoinKey> = try key.get("id")
+        try query("UPDATE join_keys SET consumed_at = now(), agent_id = \(agent.id) WHERE id = \(id)")
+        try audit(AuditEntry(action: "join_key.consume", target: ("join_key", id.description)), of: project, by: actor)
+        try audit(AuditEntry(action: "agent.enroll", target: ("agent", agent.id.description), after: agent), of: project, by: actor)
+        return (agent, address)
+    }
+
+    private func enrolled(_ agent: ID<Agent>, as new: NewAgent) throws -> AgentObject? {
+        try query(
+            """
+            SELECT \(trusted: AgentObject.columns) FROM agents
+            WHERE id = \(agent) AND revoked_at IS NULL AND curve_public_key = \(new.curvePublicKey) AND signing_public_key = \(new.signingPublicKey)
+            """
+        ).first.map(AgentObject.init)
+    }
+
+    private func make(_ new: NewAgent, region: String, of key: Row, in project: ID<Project>) throws -> AgentObject {
+        // Two at once would otherwise both find the last place free.
+        try query("SELECT 1 FROM projects WHERE id = \(project) FOR UPDATE")
+        let count: Int = try query("SELECT count(*) AS agents FROM agents WHERE project_id = \(project) AND revoked_at IS NULL")[0].get(
+            "agents")
+        guard count < AgentError.most else { throw AgentError.tooMany }
+        let allowed: Int = try key.get("max_concurrent_requests")
+        let tiers: [String]? = try key.optional("supported_tiers", as: String.self) == nil ? nil : key.texts("supported_tiers")
+        let platform = String(decoding: try JSONEncoder().encode(new.platform ?? NewAgent.Platform()), as: UTF8.self)
+        let accelerators = String(decoding: try JSONEncoder().encode(new.accelerators), as: UTF8.self)
+        let rows = try query(
+            """
+            INSERT INTO agents (id, project_id, name, role, region, curve_public_key, signing_public_key, hostname, agent_version, platform,
+                accelerators, max_concurrent_requests, supported_tiers)
+            VALUES (\(ID<Agent>.random()), \(project), \(new.name), \(new.role.rawValue), \(region), \(new.curvePublicKey), \(new.signingPublicKey),
+                \(new.hostname), \(new.version), \(platform)::jsonb, \(accelerators)::jsonb,
+                \(allowed == 0 ? new.maxConcurrent : allowed), \(tiers)::text[])
+            ON CONFLICT DO NOTHING RETURNING \(trusted: AgentObject.columns)
+            """)
+        if let row = rows.first { return try AgentObject(row) }
+        let isName = try !query("SELECT 1 FROM agents WHERE project_id = \(project) AND name = \(new.name) AND revoked_at IS NULL").isEmpty
+        throw isName ? AgentError.nameTaken : AgentError.curveKeyTaken
+    }
+}

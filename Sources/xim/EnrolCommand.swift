@@ -1,0 +1,116 @@
+import ArgumentParser
+import Crypto
+import Foundation
+import HTTPClient
+import ZeroMQ
+
+/// Takes a join key to the router and keeps what comes back.
+struct EnrolCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "enroll", abstract: "Enrols this machine with a join key, once.")
+
+    @Option(help: "The join key, which may carry the router: xjk_...@https://host.") var joinKey: String?
+    @Option(help: "Where the platform's API is, such as https://api.example.com.") var routerURL: String?
+    @Option(help: "What the agent shall be called: 1 to 48 of a-z, 0-9 and -; the host's name if not given.") var name: String?
+    @Option(help: "The most requests at a time, 0 to 4096; 0 = as many as the engine has places.") var maxConcurrent: Int?
+    @Flag(help: "Allow a router without TLS.") var insecure = false
+
+    func run() throws {
+        let environment = ProcessInfo.processInfo.environment
+        guard let given = joinKey ?? environment["XEROTIER_AGENT_JOIN_KEY"] else { throw ValidationError("--join-key is missing") }
+        let parts = given.split(separator: "@", maxSplits: 1).map(String.init)
+        let url =
+            routerURL ?? environment["XEROTIER_AGENT_ROUTER_URL"] ?? environment["XEROTIER_ROUTER_URL"]
+            ?? (parts.count == 2 ? parts[1] : nil)
+        guard let url else { throw ValidationError("--router-url is missing, and the join key carries none") }
+        let mayBePlain = insecure || environment["XEROTIER_AGENT_ALLOW_INSECURE"] == "1"
+        guard url.hasPrefix("https://") || (mayBePlain && url.hasPrefix("http://")) else {
+            throw ValidationError("--router-url: https is needed, or --insecure for http")
+        }
+        let most =
+            try maxConcurrent ?? environment["XEROTIER_AGENT_MAX_CONCURRENT"].map { text in
+                guard let number = Int(text) else { throw ValidationError("XEROTIER_AGENT_MAX_CONCURRENT: a number is needed") }
+                return number
+            } ?? 0
+        guard (0...4_096).contains(most) else { throw ValidationError("--max-concurrent: 0 to 4096") }
+        let called = name ?? environment["XEROTIER_AGENT_REGISTRATION_NAME"] ?? ProcessInfo.processInfo.hostName.lowercased()
+        guard called.wholeMatch(of: /[a-z0-9][a-z0-9-]{0,47}/) != nil else {
+            throw ValidationError("--name: '\(called)' is not 1 to 48 of a-z, 0-9 and -")
+        }
+        let state = StateDirectory()
+        if let before = try state.enrolment() {
+            print("enrolled already as \(before.workerID)")
+            return
+        }
+        let enrolment = try Self.enrol(parts[0], at: url, called: called, most: most, state)
+        try state.save(enrolment)
+        print("enrolled as \(enrolment.workerID)")
+    }
+
+    private struct Asking: Encodable {
+        struct Platform: Encodable { var os, arch: String }
+        var join_key, role, name, hostname, agent_version: String
+        var `protocol` = 1
+        var curve_public_key, signing_public_key: String
+        var platform: Platform
+        var max_concurrent_requests: Int
+    }
+
+    private struct Answer: Decodable {
+        var agent_id, worker_id, project_id, token, router_curve_public_key: String
+        var router_addrs: [String]
+        var token_expires_at: Int
+    }
+
+    private struct Refusal: Decodable {
+        struct Inner: Decodable { var message, code: String }
+        var error: Inner
+    }
+
+    private static func enrol(_ key: String, at url: String, called name: String, most: Int, _ state: StateDirectory) throws -> Enrolment {
+        let asking = Asking(
+            join_key: key, role: "inference", name: name, hostname: ProcessInfo.processInfo.hostName,
+            agent_version: XimAgent.configuration.version, curve_public_key: try state.curveKeys().publicKey.text,
+            signing_public_key: StateDirectory.hex(try state.signingKeys().publicKey), platform: .init(os: "linux", arch: architecture),
+            max_concurrent_requests: most)
+        let target = (url.hasSuffix("/") ? String(url.dropLast()) : url) + "/v1/enroll"
+        let request = HTTPRequest(
+            .post, target, headers: HTTPHeaders(["Content-Type: application/json", "User-Agent: xerotier-xim-agent"]),
+            body: Array(try JSONEncoder().encode(asking)))
+        let (status, body) = try answer(to: request)
+        guard status == 201, let answer = try? JSONDecoder().decode(Answer.self, from: Data(body)) else {
+            let said = try? JSONDecoder().decode(Refusal.self, from: Data(body)).error
+            throw AgentProblem(
+                said.map { "the router refused (\($0.code)): \($0.message)" } ?? "the router answered \(status), which is no enrolment")
+        }
+        return Enrolment(
+            agentID: answer.agent_id, workerID: answer.worker_id, projectID: answer.project_id, name: name, maxConcurrent: most,
+            routerURL: url,
+            routerAddresses: answer.router_addrs, routerKey: answer.router_curve_public_key, token: answer.token,
+            tokenExpiresAt: answer.token_expires_at)
+    }
+
+    private static func answer(to request: HTTPRequest) throws -> (status: Int, body: [UInt8]) {
+        let transfer = HTTPClient().start(request)
+        let end = ContinuousClock.now + .seconds(30)
+        var (status, body): (Int, [UInt8]) = (0, [])
+        while true {
+            switch transfer.next(until: end) {
+            case .head(let head): status = head.status
+            case .body(let bytes):
+                body.append(contentsOf: bytes)
+                guard body.count <= 1 << 20 else { throw AgentProblem("the router's answer is too long") }
+            case .finished: return (status, body)
+            case .failed(let failure): throw AgentProblem("the router cannot be reached: \(failure.kind)")
+            case .extraDescriptorReady, .timedOut: throw AgentProblem("the router did not answer in 30 s")
+            }
+        }
+    }
+
+    private static var architecture: String {
+        #if arch(arm64)
+            "arm64"
+        #else
+            "x86_64"
+        #endif
+    }
+}
