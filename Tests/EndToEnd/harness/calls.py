@@ -59,14 +59,20 @@ class Caller:
         headers = {"Content-Type": "application/json", **values.pop("headers", {})}
         return self.call(method, path, content=json.dumps(body).encode(), headers=headers, **values)
 
-    def stream(self, path: str, body, *, key="own", headers: dict | None = None, **values) -> ChatStream:
+    def stream(self, path: str, body, **values) -> ChatStream:
         """A stream, read to its end. The answer must be 200."""
+        answer = self.try_stream(path, body, **values)
+        assert isinstance(answer, ChatStream), f"no stream: {answer.status_code} {answer.text}"
+        return answer
+
+    def try_stream(self, path: str, body, *, key="own", headers: dict | None = None, **values) -> ChatStream | httpx.Response:
+        """A stream, read to its end, or the answer of one that was refused before it began."""
         more = {"Content-Type": "application/json", **(headers or {})}
         with self.client.stream("POST", path, headers=self.headers(more, key), content=json.dumps(body).encode(), **values) as answer:
             if answer.status_code != 200:
                 answer.read()
                 check_answer(answer)
-                raise AssertionError(f"no stream: {answer.status_code} {answer.text}")
+                return answer
             check_request_id(answer)
             check_stream_headers(answer)
             raw = b"".join(answer.iter_raw())

@@ -34,6 +34,10 @@ class Tenant:
     def stream(self, content=None, *, path: str = "/v1/chat/completions", headers: dict | None = None, timeout: float = 60, **values) -> ChatStream:
         return self.caller.stream(path, self.body(content, stream=True, **values), headers=headers, timeout=timeout)
 
+    def try_stream(self, content=None, **values) -> ChatStream | httpx.Response:
+        """A stream, or the answer of one that was refused before it began."""
+        return self.caller.try_stream("/v1/chat/completions", self.body(content, stream=True, **values), timeout=60)
+
     def chat_raw(self, body: bytes, **values) -> httpx.Response:
         headers = {"Content-Type": "application/json", **values.pop("headers", {})}
         return self.caller.call("POST", "/v1/chat/completions", content=body, headers=headers, **values)
