@@ -990,6 +990,7 @@ $$;
 CREATE FUNCTION public.ledger_settle(batch public.settled_request[], process integer, is_replay boolean) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     is_sound boolean;
