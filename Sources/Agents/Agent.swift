@@ -1,5 +1,4 @@
 import OpenAI
-import Postgres
 import Server
 
 /// What an agent says when it enrols (05 §11).
@@ -29,7 +28,7 @@ public struct NewAgent: Sendable, Equatable {
     }
 
     /// A device that models run on.
-    public struct Accelerator: Sendable, Equatable, Encodable {
+    public struct Accelerator: Sendable, Equatable, Codable {
         public var kind: String
         public var name: String
         public var memoryBytes: Int
@@ -40,79 +39,6 @@ public struct NewAgent: Sendable, Equatable {
             case kind, name, index, driver
             case memoryBytes = "memory_bytes"
         }
-    }
-}
-
-/// An agent as it is shown (05 §21).
-public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
-    public enum Status: String, Sendable, Encodable, CaseIterable { case pending, active, disconnected }
-
-    public var id: ID<Agent>
-    public var projectID: String
-    public var name: String
-    public var role: AgentRole
-    public var region: String
-    public var status: Status
-    public var version: String
-    public var maxConcurrent: Int
-    public var supportedTiers: [String]?
-    public var createdAt: Int
-    public var lastHeartbeatAt: Int?
-
-    /// What answers and messages of the mesh call it.
-    public var workerID: String { "\(region):\(id)" }
-
-    /// Seconds without a heartbeat after which it counts as gone (05 §13).
-    static let silence = 30
-
-    private enum CodingKeys: String, CodingKey {
-        case id, object, name, role, region, status, version
-        case workerID = "worker_id"
-        case maxConcurrent = "max_concurrent_requests"
-        case supportedTiers = "supported_tiers"
-        case createdAt = "created_at"
-        case lastHeartbeatAt = "last_heartbeat_at"
-    }
-
-    /// Absent values are null.
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(id, forKey: .id)
-        try container.encode("agent", forKey: .object)
-        try container.encode(name, forKey: .name)
-        try container.encode(workerID, forKey: .workerID)
-        try container.encode(role, forKey: .role)
-        try container.encode(region, forKey: .region)
-        try container.encode(status, forKey: .status)
-        try container.encode(version, forKey: .version)
-        try container.encode(maxConcurrent, forKey: .maxConcurrent)
-        try container.encode(supportedTiers, forKey: .supportedTiers)
-        try container.encode(createdAt, forKey: .createdAt)
-        try container.encode(lastHeartbeatAt, forKey: .lastHeartbeatAt)
-    }
-
-    static let status = """
-        CASE WHEN last_heartbeat_at IS NULL THEN 'pending'
-            WHEN last_heartbeat_at > now() - interval '\(silence) seconds' THEN 'active' ELSE 'disconnected' END
-        """
-    static let columns = """
-        id, project_id, name, role, region, agent_version, max_concurrent_requests, supported_tiers, \(status) AS status,
-        extract(epoch FROM created_at)::bigint AS created_at, extract(epoch FROM last_heartbeat_at)::bigint AS last_heartbeat_at
-        """
-
-    init(_ row: Row) throws {
-        id = try row.get("id")
-        projectID = try row.get("project_id")
-        name = try row.get("name")
-        // Checks of the table allow no other values.
-        role = AgentRole(rawValue: try row.get("role")) ?? .inference
-        region = try row.get("region")
-        status = Status(rawValue: try row.get("status")) ?? .pending
-        version = try row.get("agent_version")
-        maxConcurrent = try row.get("max_concurrent_requests")
-        supportedTiers = try row.optional("supported_tiers", as: String.self) == nil ? nil : row.texts("supported_tiers")
-        createdAt = try row.get("created_at")
-        lastHeartbeatAt = try row.optional("last_heartbeat_at")
     }
 }
 
@@ -127,6 +53,9 @@ enum AgentError: APIErrorConvertible, Equatable {
     case curveKeyTaken
     case invalidToken
     case notSigned
+    /// Its credentials are revoked, so that it can be told nothing.
+    case isRevoked
+    case rotationUnderWay
 
     /// Agents of a project at one time.
     static let most = 100
@@ -141,6 +70,8 @@ enum AgentError: APIErrorConvertible, Equatable {
         case .otherRole(let role): .invalid("role", "The join key is for the role '\(role.rawValue)'.")
         case .nameTaken: APIError(.registrationNameTaken, "The project has an agent of this name already.", param: "name")
         case .curveKeyTaken: APIError(.conflict, "Another agent has this key already.", param: "curve_public_key")
+        case .isRevoked: APIError(.conflict, "The agent's credentials are revoked; it has to enrol again.")
+        case .rotationUnderWay: APIError(.conflict, "The agent is asked for a new key already.")
         case .invalidToken: APIError(.invalidAgentToken, "The agent's token is not good.")
         case .notSigned:
             APIError(.invalidAgentToken, "The signature is not the agent's, or its time is off by more than a minute.", param: "sig")

@@ -1,3 +1,4 @@
+import JSON
 import OpenAI
 import Server
 import Tenancy
@@ -8,12 +9,27 @@ public struct AgentRoutes: Sendable {
 
     public init(database: TenantDatabase) { self.database = database }
 
+    private static let path = "management/agents/:id"
+
     public var all: [Route] {
         [
-            Route(.get, "management/agents", [.host, .project], .management, meter: .none, list),
-            Route(.get, "management/agents/:id", [.host, .project], .management, meter: .none, retrieve),
-            Route(.delete, "management/agents/:id", [.host, .project], .management, meter: .none, revoke),
+            route(.get, "management/agents", list),
+            route(.get, Self.path, retrieve),
+            route(.patch, Self.path, change),
+            route(.delete, Self.path, remove),
+            route(.get, "\(Self.path)/events", events),
+            route(.get, "\(Self.path)/models", models),
+            route(.post, "\(Self.path)/drain", drain),
         ]
+            + [
+                ("suspend", TenantConnection.suspendAgent), ("pause", TenantConnection.suspendAgent),
+                ("activate", TenantConnection.activateAgent), ("resume", TenantConnection.activateAgent),
+                ("revoke-credentials", TenantConnection.revokeCredentials), ("curve-rotate", TenantConnection.rotateCurveKey),
+            ].map { name, step in route(.post, "\(Self.path)/\(name)") { try take(step, $0, $1) } }
+    }
+
+    private func route(_ method: Method, _ path: String, _ handler: @escaping Handler) -> Route {
+        Route(method, path, [.host, .project], .management, meter: .none, isBodyOptional: method == .post, handler)
     }
 
     private func list(_ request: Request, _ context: Context) throws -> Response {
@@ -25,18 +41,66 @@ public struct AgentRoutes: Sendable {
     }
 
     private func retrieve(_ request: Request, _ context: Context) throws -> Response {
-        let id = try Self.id(request)
-        let actor = try context.actor(of: request)
-        return try .json(encoding: database.withConnection(of: context.principal.projectID) { try $0.agent(id, for: actor) })
+        try .json(encoding: agent(request, context))
     }
 
-    private func revoke(_ request: Request, _ context: Context) throws -> Response {
+    /// All at once: an agent has few.
+    private func models(_ request: Request, _ context: Context) throws -> Response {
+        try .json(encoding: AgentModels(data: agent(request, context).models))
+    }
+
+    private func agent(_ request: Request, _ context: Context) throws -> AgentObject {
         let id = try Self.id(request)
         let actor = try context.actor(of: request)
+        return try database.withConnection(of: context.principal.projectID) { try $0.agent(id, for: actor) }
+    }
+
+    private func events(_ request: Request, _ context: Context) throws -> Response {
+        let id = try Self.id(request)
+        let query = try ListQuery(request.query)
+        let actor = try context.actor(of: request)
+        return try .list(database.withConnection(of: context.principal.projectID) { try $0.agentEvents(query, of: id, for: actor) })
+    }
+
+    private func change(_ request: Request, _ context: Context) throws -> Response {
+        let id = try Self.id(request)
+        let change = try RequestDocument.read(request.body, context.services.parser) { try AgentBodies.change($0) }
+        let actor = try context.actor(of: request)
+        return try context.write(request, to: database) { try .json(encoding: $0.changeAgent(id, change, by: actor)) }
+    }
+
+    private func remove(_ request: Request, _ context: Context) throws -> Response {
+        let id = try Self.id(request)
+        let actor = try context.actor(of: request)
+        let drain = Double(AgentBodies.usualDrain) * context.services.timeScale
         return try context.write(request, to: database) {
-            try $0.revokeAgent(id, by: actor)
+            try $0.removeAgent(id, drainSeconds: drain, by: actor)
             return try .json(encoding: DeletedAgent(id: id))
         }
+    }
+
+    private func drain(_ request: Request, _ context: Context) throws -> Response {
+        let id = try Self.id(request)
+        let seconds = try body(request, context, AgentBodies.drain) ?? AgentBodies.usualDrain
+        let actor = try context.actor(of: request)
+        let scaled = Double(seconds) * context.services.timeScale
+        return try context.write(request, to: database) {
+            try .json(encoding: $0.drainAgent(id, seconds: scaled, by: actor), status: 202)
+        }
+    }
+
+    /// A step that takes no more than a reason.
+    private typealias Step = @Sendable (TenantConnection) -> (ID<Agent>, String?, AuditActor) throws -> AgentObject
+
+    private func take(_ step: Step, _ request: Request, _ context: Context) throws -> Response {
+        let id = try Self.id(request)
+        let reason = try body(request, context, AgentBodies.reason) ?? nil
+        let actor = try context.actor(of: request)
+        return try context.write(request, to: database) { try .json(encoding: step($0)(id, reason, actor), status: 202) }
+    }
+
+    private func body<Value>(_ request: Request, _ context: Context, _ read: (JSONElement) throws -> Value) throws -> Value? {
+        request.body.isEmpty ? nil : try RequestDocument.read(request.body, context.services.parser, read)
     }
 
     private static func id(_ request: Request) throws -> ID<Agent> {
@@ -51,6 +115,12 @@ public struct AgentRoutes: Sendable {
         }
         return value
     }
+}
+
+/// The models of an agent.
+private struct AgentModels: Encodable {
+    var object = "list"
+    var data: [AgentObject.Model]
 }
 
 /// The answer to a deletion.

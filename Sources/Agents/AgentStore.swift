@@ -53,17 +53,25 @@ extension TenantConnection {
             ).map(AgentObject.init))
     }
 
-    /// Its token is good for nothing from now on, and its name may be taken by another.
-    public func revokeAgent(_ id: ID<Agent>, by actor: AuditActor) throws {
-        try transaction {
-            try requireManager(actor)
-            let rows = try query(
-                """
-                UPDATE agents SET revoked_at = now() WHERE project_id = \(project) AND id = \(id) AND revoked_at IS NULL
-                RETURNING \(trusted: AgentObject.columns)
-                """)
-            guard let before = try rows.first.map(AgentObject.init) else { throw AgentError.noSuchAgent }
-            try audit(AuditEntry(action: "agent.revoke", target: ("agent", id.description), before: before), by: actor)
+    /// What has happened to an agent.
+    public func agentEvents(_ list: ListQuery = ListQuery(), of id: ID<Agent>, for actor: AuditActor) throws -> ListPage<AgentEventObject> {
+        _ = try agent(id, for: actor)
+        for (name, cursor) in [("after", list.after), ("before", list.before)] {
+            guard let cursor else { continue }
+            let rows = try query("SELECT 1 FROM agent_events WHERE project_id = \(project) AND agent_id = \(id) AND id = \(cursor)")
+            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
         }
+        return list.page(
+            try query(
+                """
+                SELECT \(trusted: AgentEventObject.columns) FROM agent_events
+                WHERE project_id = \(project) AND agent_id = \(id)
+                    AND (\(list.after)::text IS NULL OR (agent_events.created_at, id) \(trusted: list.afterSide) (
+                        SELECT c.created_at, c.id FROM agent_events c WHERE c.project_id = \(project) AND c.id = \(list.after)))
+                    AND (\(list.before)::text IS NULL OR (agent_events.created_at, id) \(trusted: list.beforeSide) (
+                        SELECT c.created_at, c.id FROM agent_events c WHERE c.project_id = \(project) AND c.id = \(list.before)))
+                ORDER BY agent_events.created_at \(trusted: list.direction), id \(trusted: list.direction) LIMIT \(list.rows)
+                """
+            ).map(AgentEventObject.init))
     }
 }

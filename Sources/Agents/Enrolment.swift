@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import Jobs
 import OpenAI
 import Postgres
 import Server
@@ -19,7 +20,7 @@ extension SystemDatabase {
     /// The key that an agent signs with; nil where there is no such agent, or it was revoked.
     public func signingKey(of agent: ID<Agent>) throws -> [UInt8]? {
         try withConnection {
-            try $0.query("SELECT signing_public_key FROM agents WHERE id = \(agent) AND revoked_at IS NULL").first?.get(
+            try $0.query("SELECT signing_public_key FROM agents WHERE id = \(agent) AND \(trusted: AgentObject.mayComeIn)").first?.get(
                 "signing_public_key")
         }
     }
@@ -48,7 +49,10 @@ extension SystemConnection {
         let project: ID<Project> = try key.get("project_id")
         let agent = try make(new, region: try key.optional("region") ?? region, of: key, in: project)
         let id: ID<JoinKey> = try key.get("id")
-        try query("UPDATE join_keys SET consumed_at = now(), agent_id = \(agent.id) WHERE id = \(id)")
+        let consumed = try query(
+            "UPDATE join_keys SET consumed_at = now(), agent_id = \(agent.id) WHERE id = \(id) RETURNING \(trusted: JoinKeyObject.columns)")
+        try emit(Event(.joinKeyConsumed, JoinKeyEventData(JoinKeyObject(consumed[0]))), of: project)
+        try note(.enrolled, of: agent)
         try audit(AuditEntry(action: "join_key.consume", target: ("join_key", id.description)), of: project, by: actor)
         try audit(AuditEntry(action: "agent.enroll", target: ("agent", agent.id.description), after: agent), of: project, by: actor)
         return (agent, address)
@@ -58,27 +62,42 @@ extension SystemConnection {
         try query(
             """
             SELECT \(trusted: AgentObject.columns) FROM agents
-            WHERE id = \(agent) AND revoked_at IS NULL AND curve_public_key = \(new.curvePublicKey) AND signing_public_key = \(new.signingPublicKey)
+            WHERE id = \(agent) AND \(trusted: AgentObject.mayComeIn) AND curve_public_key = \(new.curvePublicKey) AND signing_public_key = \(new.signingPublicKey)
             """
         ).first.map(AgentObject.init)
     }
 
+    /// An agent whose credentials were revoked is the one that it was, with new keys.
     private func make(_ new: NewAgent, region: String, of key: Row, in project: ID<Project>) throws -> AgentObject {
         // Two at once would otherwise both find the last place free.
         try query("SELECT 1 FROM projects WHERE id = \(project) FOR UPDATE")
+        let platform = String(decoding: try JSONEncoder().encode(new.platform ?? NewAgent.Platform()), as: UTF8.self)
+        let accelerators = String(decoding: try JSONEncoder().encode(new.accelerators), as: UTF8.self)
+        guard try query("SELECT 1 FROM agents WHERE curve_public_key = \(new.curvePublicKey)").isEmpty else {
+            throw AgentError.curveKeyTaken
+        }
+        let again = try query(
+            """
+            UPDATE agents SET curve_public_key = \(new.curvePublicKey), signing_public_key = \(new.signingPublicKey), hostname = \(new.hostname),
+                agent_version = \(new.version), platform = \(platform)::jsonb, accelerators = \(accelerators)::jsonb, credentials_revoked_at = NULL,
+                previous_curve_key = NULL, is_online = false, last_heartbeat_at = NULL
+            WHERE project_id = \(project) AND name = \(new.name) AND role = \(new.role.rawValue) AND revoked_at IS NULL
+                AND credentials_revoked_at IS NOT NULL
+            RETURNING \(trusted: AgentObject.columns)
+            """)
+        if let row = again.first { return try AgentObject(row) }
         let count: Int = try query("SELECT count(*) AS agents FROM agents WHERE project_id = \(project) AND revoked_at IS NULL")[0].get(
             "agents")
         guard count < AgentError.most else { throw AgentError.tooMany }
         let allowed: Int = try key.get("max_concurrent_requests")
         let tiers: [String]? = try key.optional("supported_tiers", as: String.self) == nil ? nil : key.texts("supported_tiers")
-        let platform = String(decoding: try JSONEncoder().encode(new.platform ?? NewAgent.Platform()), as: UTF8.self)
-        let accelerators = String(decoding: try JSONEncoder().encode(new.accelerators), as: UTF8.self)
+        let id = ID<Agent>.random()
         let rows = try query(
             """
-            INSERT INTO agents (id, project_id, name, role, region, curve_public_key, signing_public_key, hostname, agent_version, platform,
+            INSERT INTO agents (id, project_id, name, worker_id, role, region, curve_public_key, signing_public_key, hostname, agent_version, platform,
                 accelerators, max_concurrent_requests, supported_tiers)
-            VALUES (\(ID<Agent>.random()), \(project), \(new.name), \(new.role.rawValue), \(region), \(new.curvePublicKey), \(new.signingPublicKey),
-                \(new.hostname), \(new.version), \(platform)::jsonb, \(accelerators)::jsonb,
+            VALUES (\(id), \(project), \(new.name), \("\(region):\(id)"), \(new.role.rawValue), \(region), \(new.curvePublicKey),
+                \(new.signingPublicKey), \(new.hostname), \(new.version), \(platform)::jsonb, \(accelerators)::jsonb,
                 \(allowed == 0 ? new.maxConcurrent : allowed), \(tiers)::text[])
             ON CONFLICT DO NOTHING RETURNING \(trusted: AgentObject.columns)
             """)

@@ -90,7 +90,7 @@ private struct Enrolled: Encodable {
 
     var agentID: ID<Agent>
     var workerID: String
-    var projectID: String
+    var projectID: ID<Project>
     var region: String
     var supportedTiers: [String]?
     var token: AgentToken

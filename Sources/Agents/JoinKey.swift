@@ -116,6 +116,42 @@ public struct JoinKeyObject: Sendable, Encodable, Equatable, Identifiable {
     }
 }
 
+/// The `data` of `join_key.created` and `join_key.consumed` (08 §11). What is absent is null.
+struct JoinKeyEventData: Encodable {
+    var id: ID<JoinKey>
+    var name: String?
+    var region: String?
+    var role: AgentRole
+    var agentID: String?
+    var expiresAt: Int
+
+    init(_ key: JoinKeyObject) {
+        id = key.id
+        name = key.name
+        region = key.region
+        role = key.role
+        agentID = key.agentID
+        expiresAt = key.expiresAt
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case name, region, role
+        case id = "join_key_id"
+        case agentID = "agent_id"
+        case expiresAt = "expires_at"
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(id, forKey: .id)
+        try container.encode(name, forKey: .name)
+        try container.encode(region, forKey: .region)
+        try container.encode(role, forKey: .role)
+        try container.encode(agentID, forKey: .agentID)
+        try container.encode(expiresAt, forKey: .expiresAt)
+    }
+}
+
 enum JoinKeyError: APIErrorConvertible, Equatable {
     case noSuchKey
     case tooMany

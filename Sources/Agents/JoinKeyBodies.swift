@@ -46,7 +46,7 @@ package enum JoinKeyBodies {
     }
 
     /// It becomes a part of worker ids, before their colon.
-    private static func region(_ element: JSONElement) throws -> String {
+    static func region(_ element: JSONElement) throws -> String {
         let region = try Fields.string(element, "region")
         guard NewJoinKey.regionLength.contains(region.utf8.count), region.utf8.allSatisfy({ 0x21...0x7E ~= $0 && $0 != UInt8(ascii: ":") })
         else {
@@ -56,7 +56,7 @@ package enum JoinKeyBodies {
     }
 
     /// Whether the tiers exist is for the database to say.
-    private static func tiers(_ element: JSONElement) throws -> [String] {
+    static func tiers(_ element: JSONElement) throws -> [String] {
         try Fields.array(element, "supported_tiers")
         let tiers = try element.elements.enumerated().map { try Fields.string($1, "supported_tiers[\($0)]", atMost: 64) }
         guard (1...16).contains(tiers.count), Set(tiers).count == tiers.count else {

@@ -1,4 +1,5 @@
 import Accounts
+import Jobs
 import OpenAI
 import Postgres
 import Server
@@ -33,6 +34,7 @@ extension TenantConnection {
                 RETURNING \(trusted: JoinKeyObject.columns)
                 """)
             var key = try JoinKeyObject(rows[0])
+            try emit(Event(.joinKeyCreated, JoinKeyEventData(key)))
             try audit(AuditEntry(action: "join_key.create", target: ("join_key", key.id.description), after: key), by: actor)
             key.key = value.value
             return key
@@ -91,7 +93,7 @@ extension TenantConnection {
     }
 
     /// Tiers as they are stored: dedicated ones as the shared ones of their vendor (05 §22).
-    private func storedTiers(_ slugs: [String]) throws -> [String] {
+    func storedTiers(_ slugs: [String]) throws -> [String] {
         let stored = slugs.map { slug in
             slug.hasPrefix("gpu_") && slug.hasSuffix("_dedicated") ? slug.replacing("_dedicated", with: "_shared") : slug
         }

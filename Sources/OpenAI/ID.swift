@@ -78,6 +78,7 @@ public enum Endpoint: Identified { public static let idPrefix = "ep_" }
 public enum Model: Identified { public static let idPrefix = "mdl_" }
 public enum APIKey: Identified { public static let idPrefix = "key_" }
 public enum Agent: Identified { public static let idPrefix = "agt_" }
+public enum AgentEvent: Identified { public static let idPrefix = "agev_" }
 public enum JoinKey: Identified { public static let idPrefix = "jk_" }
 public enum User: Identified { public static let idPrefix = "user_" }
 public enum ChatCompletion: Identified { public static let idPrefix = "chatcmpl-" }

@@ -13,8 +13,8 @@ from harness.together import together
 
 AGENTS = "/v1/management/agents"
 OBJECT = {
-    "id", "object", "name", "worker_id", "role", "region", "status", "version", "max_concurrent_requests", "supported_tiers", "created_at",
-    "last_heartbeat_at",
+    "id", "object", "name", "worker_id", "role", "region", "status", "description", "version", "max_concurrent_requests", "supported_tiers",
+    "storage_limit_enabled", "storage_limit_bytes", "accelerators", "models", "in_flight", "created_at", "last_heartbeat_at", "lease_until",
 }
 ENROLLED = {
     "agent_id", "worker_id", "project_id", "region", "supported_tiers", "token", "token_expires_at", "refresh_after", "router_addrs",

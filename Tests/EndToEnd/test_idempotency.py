@@ -5,6 +5,7 @@ import secrets
 
 import openai
 import pytest
+from test_agents import Host
 
 from harness.calls import Caller, expect_error, messages, script
 from harness.processes import list_routes
@@ -364,6 +365,18 @@ def one_of_each_webhook_route(admin, usage, project) -> dict:
     return calls
 
 
+def one_of_each_agent_route(admin) -> dict:
+    """On a fresh agent each: what is revoked cannot be suspended."""
+
+    def call(name: str):
+        key = admin.post("/v1/management/join-keys", {}).json()["key"]
+        agent = Host(admin.client.base_url, f"each-{name}").enrol(key).json()["agent_id"]
+        return lambda header: admin.post(f"/v1/management/agents/{agent}/{name}", {}, headers=header)
+
+    names = ("suspend", "pause", "activate", "resume", "drain", "revoke-credentials", "curve-rotate")
+    return {f"management/agents/:id/{name}": call(name) for name in names}
+
+
 def one_of_each(shop, admin, engine, usage) -> dict:
     """A valid call of each POST route; `gateway --list-routes` shows them."""
     made = admin.send("POST", KEYS, {"name": "each", "scopes": ["inference"]}).json()
@@ -375,6 +388,7 @@ def one_of_each(shop, admin, engine, usage) -> dict:
 
     return {
         **one_of_each_webhook_route(admin, usage, shop.project),
+        **one_of_each_agent_route(admin),
         "endpoints": lambda header: admin.send("POST", "/v1/endpoints", endpoint, headers=header),
         **{f"endpoints/:id/{name}": step(name) for name in ("deactivate", "activate", "restart", "test")},
         "chat/completions": lambda header: shop.chat("hi", headers=header),

@@ -1323,6 +1323,24 @@ $$;
 
 
 --
+-- Name: agent_events; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.agent_events (
+    id text NOT NULL COLLATE pg_catalog."C",
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    agent_id text NOT NULL COLLATE pg_catalog."C",
+    type text NOT NULL,
+    reason text,
+    actor_id text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT agent_events_id_check CHECK ((id ~ '^agev_[0-9a-z]{24}$'::text)),
+    CONSTRAINT agent_events_reason_check CHECK ((char_length(reason) <= 256)),
+    CONSTRAINT agent_events_type_check CHECK ((type ~ '^agent\.[a-z_]{1,40}$'::text))
+);
+
+
+--
 -- Name: agents; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1343,15 +1361,36 @@ CREATE TABLE public.agents (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     last_heartbeat_at timestamp with time zone,
     revoked_at timestamp with time zone,
+    worker_id text NOT NULL COLLATE pg_catalog."C",
+    description text,
+    storage_limit_enabled boolean DEFAULT false NOT NULL,
+    storage_limit_bytes bigint,
+    suspended_at timestamp with time zone,
+    drain_until timestamp with time zone,
+    credentials_revoked_at timestamp with time zone,
+    previous_curve_key text COLLATE pg_catalog."C",
+    previous_curve_key_until timestamp with time zone,
+    rotation_nonce bytea,
+    rotation_reason text,
+    is_online boolean DEFAULT false NOT NULL,
+    lease_until timestamp with time zone,
+    in_flight integer DEFAULT 0 NOT NULL,
+    models jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT agents_agent_version_check CHECK (((char_length(agent_version) >= 1) AND (char_length(agent_version) <= 64))),
     CONSTRAINT agents_curve_public_key_check CHECK ((char_length(curve_public_key) = 40)),
+    CONSTRAINT agents_description_check CHECK ((char_length(description) <= 512)),
     CONSTRAINT agents_hostname_check CHECK ((char_length(hostname) <= 255)),
     CONSTRAINT agents_id_check CHECK ((id ~ '^agt_[0-9a-z]{24}$'::text)),
+    CONSTRAINT agents_in_flight_check CHECK ((in_flight >= 0)),
     CONSTRAINT agents_max_concurrent_requests_check CHECK (((max_concurrent_requests >= 0) AND (max_concurrent_requests <= 4096))),
     CONSTRAINT agents_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,47}$'::text)),
+    CONSTRAINT agents_previous_curve_key_check CHECK ((char_length(previous_curve_key) = 40)),
     CONSTRAINT agents_region_check CHECK ((region ~ '^[!-9;-~]{1,24}$'::text)),
     CONSTRAINT agents_role_check CHECK ((role = ANY (ARRAY['inference'::text, 'execution'::text]))),
+    CONSTRAINT agents_rotation_nonce_check CHECK ((octet_length(rotation_nonce) = 32)),
+    CONSTRAINT agents_rotation_reason_check CHECK ((char_length(rotation_reason) <= 256)),
     CONSTRAINT agents_signing_public_key_check CHECK ((octet_length(signing_public_key) = 32)),
+    CONSTRAINT agents_storage_limit_bytes_check CHECK (((storage_limit_bytes >= 0) AND (storage_limit_bytes <= '1125899906842624'::bigint))),
     CONSTRAINT agents_supported_tiers_check CHECK (((cardinality(supported_tiers) >= 1) AND (cardinality(supported_tiers) <= 16)))
 );
 
@@ -2185,6 +2224,14 @@ ALTER TABLE ONLY public.usage_events ATTACH PARTITION public.usage_events_defaul
 
 
 --
+-- Name: agent_events agent_events_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.agent_events
+    ADD CONSTRAINT agent_events_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: agents agents_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2593,6 +2640,13 @@ ALTER TABLE ONLY public.webhooks
 
 
 --
+-- Name: agent_events_by_agent; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX agent_events_by_agent ON public.agent_events USING btree (agent_id, created_at, id);
+
+
+--
 -- Name: agents_by_curve_key; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2607,10 +2661,24 @@ CREATE UNIQUE INDEX agents_by_name ON public.agents USING btree (project_id, nam
 
 
 --
+-- Name: agents_by_previous_curve_key; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX agents_by_previous_curve_key ON public.agents USING btree (previous_curve_key) WHERE (previous_curve_key IS NOT NULL);
+
+
+--
 -- Name: agents_by_project; Type: INDEX; Schema: public; Owner: -
 --
 
 CREATE INDEX agents_by_project ON public.agents USING btree (project_id, created_at, id);
+
+
+--
+-- Name: agents_online; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX agents_online ON public.agents USING btree (last_heartbeat_at) WHERE is_online;
 
 
 --
@@ -2985,6 +3053,22 @@ CREATE TRIGGER projects_open_ledger_accounts AFTER INSERT ON public.projects FOR
 
 
 --
+-- Name: agent_events agent_events_agent_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.agent_events
+    ADD CONSTRAINT agent_events_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES public.agents(id);
+
+
+--
+-- Name: agent_events agent_events_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.agent_events
+    ADD CONSTRAINT agent_events_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: agents agents_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -3193,6 +3277,12 @@ ALTER TABLE ONLY public.webhooks
 
 
 --
+-- Name: agent_events; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.agent_events ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: agents; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -3347,6 +3437,13 @@ ALTER TABLE public.provider_customers ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE public.storage_usage ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: agent_events tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.agent_events TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
 
 --
 -- Name: agents tenant; Type: POLICY; Schema: public; Owner: -
@@ -3831,6 +3928,14 @@ REVOKE ALL ON FUNCTION public.webhook_wants(events text[], kind text) FROM PUBLI
 
 
 --
+-- Name: TABLE agent_events; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT,INSERT ON TABLE public.agent_events TO xerotier_tenant;
+GRANT SELECT,INSERT,DELETE ON TABLE public.agent_events TO xerotier_system;
+
+
+--
 -- Name: TABLE agents; Type: ACL; Schema: public; Owner: -
 --
 
@@ -3839,10 +3944,94 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.agents TO xerotier_system;
 
 
 --
+-- Name: COLUMN agents.name; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(name) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.region; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(region) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.max_concurrent_requests; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(max_concurrent_requests) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.supported_tiers; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(supported_tiers) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
 -- Name: COLUMN agents.revoked_at; Type: ACL; Schema: public; Owner: -
 --
 
 GRANT UPDATE(revoked_at) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.description; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(description) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.storage_limit_enabled; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(storage_limit_enabled) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.storage_limit_bytes; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(storage_limit_bytes) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.suspended_at; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(suspended_at) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.drain_until; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(drain_until) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.credentials_revoked_at; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(credentials_revoked_at) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.rotation_nonce; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(rotation_nonce) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
+-- Name: COLUMN agents.rotation_reason; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(rotation_reason) ON TABLE public.agents TO xerotier_tenant;
 
 
 --

@@ -15,6 +15,9 @@ final class Broker {
         let agentID: String
         var lease: Lease
         var sequence = 0
+        /// What the agent was told of its standing, so that it is told once.
+        var isDraining = false
+        var rotation: [UInt8]?
     }
 
     private let router: ZeroMQSocket
@@ -26,10 +29,11 @@ final class Broker {
     /// By worker id.
     private var sessions: [String: Session] = [:]
     /// Agents heard of since the directory was told.
-    private var heard: Set<String> = []
+    private var heard: [String: AgentReport?] = [:]
+    private var left: Set<String> = []
     private let sessionCount = Lock(0)
 
-    private static let leaseSeconds = 30.0
+    static let leaseSeconds = 30.0
     private static let heartbeatMilliseconds = 10_000.0
     private static let creditWindow = 64
     private static let longestPart = 32 << 20
@@ -88,12 +92,21 @@ final class Broker {
         guard var session = sessions[name.workerID], session.name == name else { return }
         session.lease.heard(at: Self.now)
         sessions[name.workerID] = session
-        heard.insert(session.agentID)
+        if heard[session.agentID] == nil { heard[session.agentID] = .some(nil) }
         switch message.frame {
-        case .heartbeat:
+        case .heartbeat(let heartbeat):
+            heard[session.agentID] = AgentReport(
+                inFlight: heartbeat.inFlight,
+                models: heartbeat.models.map { .init(modelID: $0.modelID, version: $0.version, state: $0.state.rawValue) })
             let end = Int((Self.wallClock + Self.leaseSeconds * timeScale) * 1_000)
             try say(.leaseAck(LeaseAck(leaseUntil: end, resendManifest: false, resultsStored: [])), to: name.workerID)
-        case .bye: forget(name.workerID, because: "it said goodbye")
+        case .curveRotateAck(let answer):
+            let isNew = directory.rotate(session.agentID, to: answer.newPublicKey, signature: answer.signature)
+            metrics.count("mesh_rotations_total", #"result="\#(isNew ? "done" : "refused")""#)
+        case .bye:
+            heard[session.agentID] = nil
+            left.insert(session.agentID)
+            forget(name.workerID, because: "it said goodbye")
         default: break
         }
     }
@@ -107,7 +120,7 @@ final class Broker {
             try say(.bye(Bye(reason: .replaced)), to: name.workerID)
         }
         sessions[name.workerID] = Session(name: name, agentID: hello.agentID, lease: Lease(limits, at: Self.now))
-        heard.insert(hello.agentID)
+        heard[hello.agentID] = .some(nil)
         count()
         logger.notice("agent is there", metadata: ["worker": "\(name.workerID)", "version": "\(hello.version)"])
         let welcome = Welcome(
@@ -117,17 +130,38 @@ final class Broker {
         try say(.welcome(welcome), to: name.workerID)
     }
 
-    /// Ends the sessions of those that are silent or revoked.
+    /// Ends the sessions of those that are silent or revoked, and tells the others how they stand.
     private func look(at now: Double) throws {
-        let revoked = directory.exchange(heard: heard, present: Set(sessions.values.map(\.agentID)))
-        heard = []
+        let news = directory.exchange(heard: heard, left: left, present: Set(sessions.values.map(\.agentID)))
+        (heard, left) = ([:], [])
+        for standing in news.standings { try tell(standing) }
         for (worker, session) in sessions {
-            if revoked.contains(session.agentID) {
+            if news.revoked.contains(session.agentID) {
                 try say(.bye(Bye(reason: .revoked)), to: worker)
                 forget(worker, because: "it was revoked")
             } else if [.disconnected, .dead].contains(session.lease.state(at: now)) {
                 forget(worker, because: "it is silent")
             }
+        }
+    }
+
+    /// What a standing asks of its agent, once.
+    private func tell(_ standing: AgentStanding) throws {
+        guard let session = sessions[standing.workerID] else { return }
+        if let rotation = standing.rotation, rotation.nonce != session.rotation {
+            sessions[standing.workerID]?.rotation = rotation.nonce
+            try say(.curveRotate(CurveRotate(reason: rotation.reason, nonce: rotation.nonce)), to: standing.workerID)
+        }
+        switch standing.state {
+        case .active, .suspended: sessions[standing.workerID]?.isDraining = false
+        case .draining:
+            guard !session.isDraining else { return }
+            sessions[standing.workerID]?.isDraining = true
+            try say(.drain(Drain(deadlineSeconds: Int(standing.drainSeconds.rounded(.up)))), to: standing.workerID)
+        case .removed:
+            try say(.bye(Bye(reason: .revoked)), to: standing.workerID)
+            forget(standing.workerID, because: "it was removed")
+        case .revoked: break
         }
     }
 

@@ -17,7 +17,8 @@ struct MeshCommand: ParsableCommand {
             throw ConfigurationError("mesh.secret_key: missing (32 bytes in base64)")
         }
         let keys = try MeshKeys(secret: process.configuration.mesh.secretKey)
-        let directory = AgentDirectory(database: process.database, logger: process.logger)
+        let directory = AgentDirectory(
+            database: process.database, leaseSeconds: process.scaled(Broker.leaseSeconds), logger: process.logger)
         let context = try ZeroMQContext()
         // Before the socket is bound: libzmq lets everybody in without a gate.
         let metrics = process.metrics

@@ -13,7 +13,7 @@ from .stack import engine_ports
 
 REQUEST_ID = re.compile(r"req_[0-9a-z]{24}")
 SECRETS = re.compile(r"127\.0\.0\.1|localhost|10\.1\.2\.3|/home/|/tmp/|\.sock|SELECT |INSERT |curl|xero_[a-z]|:(" + "|".join(map(str, engine_ports())) + ")")
-NEVER_RETRIED = {"quota_exceeded", "conflict", "slug_taken", "idempotency_conflict"}
+NEVER_RETRIED = {"quota_exceeded", "conflict", "slug_taken", "registration_name_taken", "idempotency_conflict"}
 
 
 def script(**values) -> str:
