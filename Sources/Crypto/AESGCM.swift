@@ -6,60 +6,56 @@ enum AESGCM {
 
     /// The ciphertext followed by its tag.
     static func seal(_ plain: [UInt8], key: [UInt8], nonce: [UInt8], authenticating context: [UInt8]) throws -> [UInt8] {
-        try plain.withUnsafeBytes { try seal($0, after: [], key: key, nonce: nonce, authenticating: context) }
+        var text = plain
+        try seal(&text, from: 0, key: key, nonce: nonce, authenticating: context)
+        return text
     }
 
-    /// - Parameter head: what the answer begins with; it is not changed. All of it is written once, so that large texts are not copied.
-    static func seal(
-        _ plain: UnsafeRawBufferPointer, after head: [UInt8], key: [UInt8], nonce: [UInt8], authenticating context: [UInt8]
-    ) throws -> [UInt8] {
+    /// Seals what is behind the first `start` bytes where it stands, and adds its tag. With room for the tag nothing is copied.
+    static func seal(_ text: inout [UInt8], from start: Int, key: [UInt8], nonce: [UInt8], authenticating context: [UInt8]) throws {
         let cipher = try Cipher()
-        var output: [UInt8] = []
-        output.reserveCapacity(head.count + plain.count + tagLength)
-        output.append(contentsOf: head)
-        output.append(contentsOf: plain)
-        output.append(contentsOf: repeatElement(0, count: tagLength))
+        let count = text.count - start
+        text.append(contentsOf: repeatElement(0, count: tagLength))
         var length: Int32 = 0
-        let succeeded = output.withUnsafeMutableBufferPointer { output in
-            // In place.
-            let text = output.baseAddress! + head.count
+        let succeeded = text.withUnsafeMutableBufferPointer { text in
+            let place = text.baseAddress! + start
             return EVP_EncryptInit_ex(cipher.pointer, EVP_aes_256_gcm(), nil, key, nonce) == 1
                 && EVP_EncryptUpdate(cipher.pointer, nil, &length, context, Int32(context.count)) == 1
-                && EVP_EncryptUpdate(cipher.pointer, text, &length, text, Int32(plain.count)) == 1
-                && EVP_EncryptFinal_ex(cipher.pointer, text + plain.count, &length) == 1
-                && EVP_CIPHER_CTX_ctrl(cipher.pointer, EVP_CTRL_AEAD_GET_TAG, Int32(tagLength), text + plain.count) == 1
+                && EVP_EncryptUpdate(cipher.pointer, place, &length, place, Int32(count)) == 1
+                && EVP_EncryptFinal_ex(cipher.pointer, place + count, &length) == 1
+                && EVP_CIPHER_CTX_ctrl(cipher.pointer, EVP_CTRL_AEAD_GET_TAG, Int32(tagLength), place + count) == 1
         }
         guard succeeded else { throw SealingError.internalFault }
-        return output
     }
 
     static func open(_ sealed: [UInt8], key: [UInt8], nonce: [UInt8], authenticating context: [UInt8]) throws -> [UInt8] {
-        try sealed.withUnsafeBytes { try open($0, key: key, nonce: nonce, authenticating: context) }
+        var text = sealed
+        let plain = try open(&text, from: 0, key: key, nonce: nonce, authenticating: context)
+        text.removeLast(text.count - plain.upperBound)
+        return text
     }
 
+    /// Opens what is behind the first `start` bytes where it stands.
+    /// - Returns: where the plain bytes are. After an error what is there must not be used.
     static func open(
-        _ sealed: UnsafeRawBufferPointer, key: [UInt8], nonce: [UInt8], authenticating context: [UInt8]
-    ) throws -> [UInt8] {
-        guard sealed.count >= tagLength else { throw SealingError.cannotOpen }
+        _ text: inout [UInt8], from start: Int, key: [UInt8], nonce: [UInt8], authenticating context: [UInt8]
+    ) throws -> Range<Int> {
+        guard text.count >= start + tagLength else { throw SealingError.cannotOpen }
         let cipher = try Cipher()
-        let count = sealed.count - tagLength
-        var tag = Array(sealed[count...])
-        // One spare byte keeps the base address valid for an empty text.
-        var output = [UInt8](repeating: 0, count: count + 1)
+        let end = text.count - tagLength
+        var tag = Array(text[end...])
         var length: Int32 = 0
-        let succeeded = output.withUnsafeMutableBufferPointer { output in
-            EVP_DecryptInit_ex(cipher.pointer, EVP_aes_256_gcm(), nil, key, nonce) == 1
+        let succeeded = text.withUnsafeMutableBufferPointer { text in
+            let place = text.baseAddress! + start
+            return EVP_DecryptInit_ex(cipher.pointer, EVP_aes_256_gcm(), nil, key, nonce) == 1
                 && EVP_DecryptUpdate(cipher.pointer, nil, &length, context, Int32(context.count)) == 1
-                && EVP_DecryptUpdate(
-                    cipher.pointer, output.baseAddress, &length, sealed.baseAddress!.assumingMemoryBound(to: UInt8.self), Int32(count))
-                    == 1
+                && EVP_DecryptUpdate(cipher.pointer, place, &length, place, Int32(end - start)) == 1
                 && EVP_CIPHER_CTX_ctrl(cipher.pointer, EVP_CTRL_AEAD_SET_TAG, Int32(tagLength), &tag) == 1
-                && EVP_DecryptFinal_ex(cipher.pointer, output.baseAddress! + count, &length) == 1
+                && EVP_DecryptFinal_ex(cipher.pointer, text.baseAddress! + end, &length) == 1
         }
         // Only a matching tag makes the final call succeed; until then the text is not to be trusted.
         guard succeeded else { throw SealingError.cannotOpen }
-        output.removeLast()
-        return output
+        return start..<end
     }
 }
 

@@ -7,6 +7,9 @@ public struct Envelope: Sendable {
     public static let headerLength = 1 + keyIDLength
     public static let plainFrameLength = 4 << 20
     public static let sealedFrameLength = plainFrameLength + overhead
+    /// What stands before the ciphertext of a part.
+    public static let partHeadLength = headerLength + nonceLength
+    public static let longestPart = headerLength + sealedFrameLength
 
     private static let version: UInt8 = 2
     private static let keyIDLength = 27
@@ -47,23 +50,25 @@ public struct Envelope: Sendable {
             authenticating: context(number, isLast))
     }
 
-    /// One frame with a header of its own, which can be stored alone: `openPart` needs no other frame. One allocation.
-    public func sealPart(_ plain: UnsafeRawBufferPointer, number: Int, isLast: Bool) throws -> [UInt8] {
+    /// Seals a frame where it stands, with a header of its own, so that it can be stored alone: `openPart` needs no other frame. Nothing is copied
+    /// where the array has room for `longestPart` bytes.
+    /// - Parameter part: `partHeadLength` bytes, which are written over, and the plain text: exactly `plainFrameLength` bytes, or fewer in the last frame.
+    public func sealPart(_ part: inout [UInt8], number: Int, isLast: Bool) throws {
+        let count = part.count - Self.partHeadLength
         precondition(
-            isLast ? plain.count <= Self.plainFrameLength : plain.count == Self.plainFrameLength, "a frame of \(plain.count) bytes")
+            count >= 0 && (isLast ? count <= Self.plainFrameLength : count == Self.plainFrameLength), "a frame of \(count) bytes")
         let nonce = Random.bytes(Self.nonceLength)
-        return try AESGCM.seal(plain, after: header + nonce, key: key.bytes, nonce: nonce, authenticating: context(number, isLast))
+        for (place, byte) in (header + nonce).enumerated() { part[place] = byte }
+        try AESGCM.seal(&part, from: Self.partHeadLength, key: key.bytes, nonce: nonce, authenticating: context(number, isLast))
     }
 
+    /// Opens a part where it stands.
+    /// - Returns: where the plain text is. After an error nothing of it may be used.
     /// - Throws: `SealingError`
-    public func openPart(_ sealed: [UInt8], number: Int, isLast: Bool) throws -> [UInt8] {
-        let start = Self.headerLength + Self.nonceLength
-        guard sealed.count >= Self.headerLength + Self.overhead, try Self.keyID(of: sealed) == key.id else { throw SealingError.cannotOpen }
-        return try sealed.withUnsafeBytes {
-            try AESGCM.open(
-                UnsafeRawBufferPointer(rebasing: $0[start...]), key: key.bytes, nonce: Array(sealed[Self.headerLength..<start]),
-                authenticating: context(number, isLast))
-        }
+    public func openPart(_ part: inout [UInt8], number: Int, isLast: Bool) throws -> Range<Int> {
+        guard try Self.keyID(of: part) == key.id, part.count >= Self.partHeadLength else { throw SealingError.cannotOpen }
+        let nonce = Array(part[Self.headerLength..<Self.partHeadLength])
+        return try AESGCM.open(&part, from: Self.partHeadLength, key: key.bytes, nonce: nonce, authenticating: context(number, isLast))
     }
 
     func seal(_ plain: [UInt8]) throws -> [UInt8] {

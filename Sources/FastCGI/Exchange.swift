@@ -105,11 +105,29 @@ public struct AnswerWriter {
     /// Appends to the answer (CGI form: header lines, an empty line, the body). Buffered until `flush` or 8 KiB.
     public func write(_ bytes: UnsafeRawBufferPointer) throws {
         guard let start = bytes.baseAddress, bytes.count > 0 else { return }
+        if bytes.count >= Self.large { return try writeRecords(bytes) }
         let written = FCGX_PutStr(start.assumingMemoryBound(to: CChar.self), Int32(bytes.count), request.pointee.out)
         if written < 0 { throw ClientGone() }
     }
 
     public func write(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try write($0) } }
+
+    private static let large = 64 << 10
+    /// What a record holds at most, in eights as the specification advises.
+    private static let longestRecord = 65_528
+
+    /// Sends large pieces from where they stand. libfcgi would copy them, and send them 8 KiB at a time.
+    private func writeRecords(_ bytes: UnsafeRawBufferPointer) throws {
+        try flush()
+        var rest = bytes
+        while !rest.isEmpty {
+            let content = UnsafeRawBufferPointer(rebasing: rest.prefix(Self.longestRecord))
+            rest = UnsafeRawBufferPointer(rebasing: rest[content.count...])
+            guard fastcgi_shim_send_output(request.pointee.ipcFd, request.pointee.requestId, content.baseAddress, content.count) == 0 else {
+                throw ClientGone()
+            }
+        }
+    }
 
     /// Hands what was written to nginx.
     public func flush() throws {

@@ -17,13 +17,14 @@ final class CurlConnection {
     private var socket: Int32 = -1
     /// Without TLS the bytes on the socket are the bytes of HTTP, and curl is not needed any more.
     private let isPlain: Bool
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8 * 1024, alignment: 16)
+    private let buffer: UnsafeMutableRawBufferPointer
 
     /// What is waited for once the connection is open: the extra descriptor, and the socket.
     private var watched = [pollfd(fd: -1, events: 0, revents: 0), pollfd(fd: -1, events: 0, revents: 0)]
 
     /// Begins to connect.
     init(to origin: String, pin: HTTPPin?, _ settings: HTTPClientSettings) {
+        buffer = .allocate(byteCount: settings.receiveBuffer, alignment: 16)
         easy = CurlEasy(settings, bufferSize: buffer.count)
         guard let multi = curl_multi_init() else { fatalError("out of memory") }
         self.origin = origin

@@ -65,6 +65,8 @@ public struct HTTPClientSettings: Sendable {
     public var maxIdle = 16
     /// Whom to trust on https.
     public var authorities = CertificateAuthorities.system
+    /// The most bytes of an answer that are read at once. Each connection has room for so many.
+    public var receiveBuffer = 8 << 10
     /// Asked for each address before a socket to it is opened.
     public var isAllowed: @Sendable (IPAddress) -> Bool = { _ in true }
     /// Of `CurlTransfer` alone: asks for compressed answers, and gives their bodies plain.

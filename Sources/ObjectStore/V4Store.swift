@@ -20,6 +20,7 @@ struct V4Store: ObjectStore {
             accessKey: settings.accessKey, secretKey: settings.secretKey, region: settings.region,
             host: String(settings.url.drop { $0 != "/" }.drop { $0 == "/" }))
         var options = HTTPClientSettings()
+        options.receiveBuffer = 128 << 10
         options.connectTimeout = min(settings.timeout, .seconds(5))
         client = HTTPClient(options)
     }

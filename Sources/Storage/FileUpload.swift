@@ -15,7 +15,7 @@ final class FileUpload {
     private var writer: ObjectWriter?
     private var filename = ""
     private var contentType: String?
-    /// What makes two forms the same one: the names of parts and files, and all bytes, in order.
+    /// What makes two forms the same one: the names of parts and files and all fields, in order, and the file's own digest.
     private let fingerprint = SHA256.Stream()
 
     private static let longestField = 64 << 10
@@ -53,7 +53,7 @@ final class FileUpload {
                     guard field.count + bytes.count <= Self.longestField, let name = part?.name else {
                         throw APIError.invalid(part?.name ?? "", "A field of the form has at most \(Self.longestField) bytes.")
                     }
-                    note(bytes)
+                    fingerprint.add(bytes)
                     fields[name]?.append(contentsOf: bytes)
                     field.append(contentsOf: bytes)
                 }
@@ -108,11 +108,8 @@ final class FileUpload {
         }
     }
 
-    private func note(_ bytes: UnsafeRawBufferPointer) { fingerprint.add(bytes) }
-
     private func appendToFile(_ bytes: UnsafeRawBufferPointer) throws {
         guard let writer, writer.bytes + bytes.count <= FileRules.largest else { throw Self.tooLarge }
-        note(bytes)
         try writer.append(bytes)
     }
 
@@ -132,6 +129,8 @@ final class FileUpload {
             attributes: try fields["attributes"].map { try FileRules.attributes($0, context.services.parser) },
             lifetime: lifetime.map { Double($0) * context.services.timeScale })
         guard writer.bytes > 0 else { throw APIError(.emptyFile, "The file is empty.", param: "file") }
-        return Form(file: file, object: try writer.finish(), fingerprint: fingerprint.finish().bytes)
+        let object = try writer.finish()
+        fingerprint.add(object.sha256)
+        return Form(file: file, object: object, fingerprint: fingerprint.finish().bytes)
     }
 }

@@ -11,10 +11,13 @@ public enum StorageLimits {
 /// The rows of objects and of what a project has stored. Each change of a row and of the counter is one transaction.
 extension TenantConnection {
     /// Reserves room, and writes down that an object is being written.
-    func beginObject(_ place: ObjectPlace, reserving bytes: Int) throws {
+    /// - Parameter parts: how many of it may be in the store from now on.
+    func beginObject(_ place: ObjectPlace, parts: Int, reserving bytes: Int) throws {
         try reserve(bytes)
         try query(
-            "INSERT INTO objects (key, project_id, kind, bytes) VALUES (\(place.key), \(project), \(place.kind.rawValue), \(bytes))")
+            """
+            INSERT INTO objects (key, project_id, kind, bytes, parts) VALUES (\(place.key), \(project), \(place.kind.rawValue), \(bytes), \(parts))
+            """)
     }
 
     /// Says that somebody still writes it, and how many parts may be in the store by now.

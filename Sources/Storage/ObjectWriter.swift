@@ -2,35 +2,54 @@ import Crypto
 import ObjectStore
 import OpenAI
 import Tenancy
-import Threads
 
-/// Takes the bytes of one object and stores them, frame by frame. A full frame is put by a thread of its own while the next one is read: in memory are
-/// one sealed frame and one plain one, never more. It belongs to one thread. Until `commit` is part of a committed transaction nothing is visible; an object that is not committed is given up with its writer.
+/// Takes the bytes of one object and stores them, frame by frame. Two frames are put by threads of their own while the next one is read, which waits
+/// for the older of them at its half: in memory are never more than two and a half. A writer belongs to one thread. Until `commit` is part of a
+/// committed transaction nothing is visible; an object that is not committed is given up with its writer.
 public final class ObjectWriter {
     private let place: ObjectPlace
     private let sealer: Envelope
     private let objects: Objects
     private let expected: Int?
+    /// Room for a part's head, and the plain text behind it, which is sealed where it stands.
     private var frame: [UInt8] = []
     private var parts = 0
+    /// Parts that the object's row says may be in the store.
+    private var announced: Int
     private let digest = SHA256.Stream()
     private var touchedAt = ContinuousClock.now
     private var isOver = false
-    /// The put of the frame before, which may still go on.
-    private var pending: PendingPut?
+    /// Puts of frames before, the oldest one first, which may still go on.
+    private var pending: [Meanwhile<Void>] = []
     public private(set) var bytes = 0
 
+    /// While one frame is written to the store's disk another one can be on its way to it.
+    private static let mostPending = 2
+    /// How many bytes of the next frame are read while so many are under way.
+    private static let readAhead = Envelope.plainFrameLength / 2
+    private static let fullFrame = Envelope.partHeadLength + Envelope.plainFrameLength
+    /// Each announcement waits for the database's disk, so one is made for several parts.
+    private static let partsAtOnce = 8
     /// A sign of life is given at least this often while bytes come.
     private static let quiet = Duration.seconds(60)
 
-    init(_ place: ObjectPlace, _ sealer: ProjectSealer, expected: Int?, in objects: Objects) {
+    /// - Parameter announced: parts that the row in `writing` allows for already.
+    init(_ place: ObjectPlace, _ sealer: ProjectSealer, expected: Int?, announced: Int, in objects: Objects) {
         self.place = place
         self.sealer = sealer.envelope(kind: place.kind.rawValue, object: place.key)
         self.objects = objects
         self.expected = expected
+        self.announced = announced
     }
 
     deinit { giveUp() }
+
+    /// How many parts are announced when `parts` of an object are or will be there.
+    static func announcement(after parts: Int, expected: Int?) -> Int {
+        // Room for what has no length is reserved frame by frame, so each is announced.
+        guard let expected else { return parts + 1 }
+        return min(parts + partsAtOnce, max(expected / Envelope.plainFrameLength, parts) + 1)
+    }
 
     /// - Throws: `StorageError`, `StoreError`; the object must be given up then.
     public func append(_ bytes: UnsafeRawBufferPointer) throws {
@@ -39,9 +58,10 @@ public final class ObjectWriter {
         var rest = bytes
         while !rest.isEmpty {
             // Only now is it known that the full frame is not the last one.
-            if frame.count == Envelope.plainFrameLength { try put(isLast: false) }
-            let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(Envelope.plainFrameLength - frame.count))
-            if frame.isEmpty { frame.reserveCapacity(min(Envelope.plainFrameLength, expected ?? .max)) }
+            if frame.count == Self.fullFrame { try put() }
+            if frame.isEmpty { beginFrame() }
+            if frame.count >= Self.readAhead { try settle(leaving: Self.mostPending - 1) }
+            let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(Self.fullFrame - frame.count))
             frame.append(contentsOf: piece)
             rest = UnsafeRawBufferPointer(rebasing: rest[piece.count...])
         }
@@ -50,7 +70,10 @@ public final class ObjectWriter {
 
     /// Stores the last frame. The object is complete in the store, and still nobody sees it.
     public func finish() throws -> ObjectManifest {
-        try put(isLast: true)
+        if frame.isEmpty { beginFrame() }
+        let (key, sealed) = try seal(isLast: true)
+        try objects.watched { try objects.store.put(key, sealed) }
+        try settle(leaving: 0)
         return ObjectManifest(place: place, bytes: bytes, parts: parts, sha256: digest.finish().bytes)
     }
 
@@ -64,57 +87,53 @@ public final class ObjectWriter {
         guard !isOver else { return }
         isOver = true
         // What is put after it was removed would stay.
-        try? settle()
+        for put in pending { try? put.wait() }
+        pending = []
         do {
-            let parts = try objects.database.transaction(of: place.project) { try $0.giveUpObject(place) }
-            guard let parts else { return }
+            let parts = try objects.database.transaction(of: place.project) { connection in
+                if let parts = try connection.giveUpObject(place) { return parts }
+                // Stored after all, where a commit's answer was lost; or given up by the sweeper, which knows nothing of what was put after that.
+                return try connection.object(place) == nil ? self.parts : 0
+            }
             try objects.remove(place.key, parts: parts)
         } catch {
             objects.logger.notice("an unfinished object waits for the sweeper", metadata: ["key": "\(place.key)", "error": "\(error)"])
         }
     }
 
-    private func put(isLast: Bool) throws {
-        try settle()
+    private func beginFrame() {
+        frame.reserveCapacity(min(Envelope.longestPart, (expected ?? .max / 2) + Envelope.longestPart - Envelope.plainFrameLength))
+        frame.append(contentsOf: repeatElement(0, count: Envelope.partHeadLength))
+    }
+
+    private func put() throws {
+        try settle(leaving: Self.mostPending - 1)
+        let (key, sealed) = try seal(isLast: false)
+        pending.append(Meanwhile("put") { [objects] in try objects.watched { try objects.store.put(key, sealed) } })
+    }
+
+    /// Makes a part of the frame, which the row allows for.
+    private func seal(isLast: Bool) throws -> (key: String, sealed: [UInt8]) {
         // Before the bytes: whoever collects them must know of them.
-        try touch(newPart: true, more: expected == nil ? frame.count : 0)
-        let sealed = try frame.withUnsafeBytes { try sealer.sealPart($0, number: parts, isLast: isLast) }
-        frame.removeAll(keepingCapacity: !isLast)
-        let key = ObjectPlace.part(parts, of: place.key)
-        parts += 1
-        if isLast {
-            try objects.watched { try objects.store.put(key, sealed) }
-        } else {
-            pending = PendingPut { [objects] in try objects.watched { try objects.store.put(key, sealed) } }
+        if parts == announced {
+            announced = Self.announcement(after: parts, expected: expected)
+            try touch(more: expected == nil ? frame.count - Envelope.partHeadLength : 0)
         }
+        try sealer.sealPart(&frame, number: parts, isLast: isLast)
+        defer {
+            frame = []
+            parts += 1
+        }
+        return (ObjectPlace.part(parts, of: place.key), frame)
     }
 
-    /// Waits until the frame before is in the store.
-    private func settle() throws {
-        guard let pending else { return }
-        self.pending = nil
-        try pending.wait()
+    /// Waits until so few puts are under way.
+    private func settle(leaving most: Int) throws {
+        while pending.count > most { try pending.removeFirst().wait() }
     }
 
-    private func touch(newPart: Bool = false, more: Int = 0) throws {
-        try objects.database.transaction(of: place.project) {
-            try $0.touchObject(place, parts: newPart ? parts + 1 : parts, reserving: more)
-        }
+    private func touch(more: Int = 0) throws {
+        try objects.database.transaction(of: place.project) { try $0.touchObject(place, parts: announced, reserving: more) }
         touchedAt = .now
     }
-}
-
-/// Something that a thread of its own does.
-private struct PendingPut {
-    private let outcome = Monitor<Result<Void, any Error>?>(nil)
-
-    init(_ body: @escaping @Sendable () throws -> Void) {
-        let outcome = outcome
-        startThread("put") {
-            let result = Result { try body() }
-            outcome.change { $0 = result }
-        }
-    }
-
-    func wait() throws { try outcome.wait(while: { $0 == nil }, then: { try $0?.get() }) }
 }

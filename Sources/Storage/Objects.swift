@@ -26,37 +26,57 @@ public struct Objects: Sendable {
     /// - Throws: `StorageError.quota`
     public func write(_ place: ObjectPlace, expected: Int?) throws -> ObjectWriter {
         let sealer = try sealing.sealer(of: place.project.description)
-        try database.transaction(of: place.project) { try $0.beginObject(place, reserving: expected ?? 0) }
-        return ObjectWriter(place, sealer, expected: expected, in: self)
+        let announced = expected == nil ? 0 : ObjectWriter.announcement(after: 0, expected: expected)
+        try database.transaction(of: place.project) { try $0.beginObject(place, parts: announced, reserving: expected ?? 0) }
+        return ObjectWriter(place, sealer, expected: expected, announced: announced, in: self)
     }
 
-    /// Gives a range of an object's bytes, a frame at a time.
+    /// Gives a range of an object's bytes, a frame at a time. While a frame is given the next one is fetched: two are in memory.
     /// - Throws: `SealingError` where a frame is missing, damaged or another one; `StoreError`; what `receive` throws.
     public func read(_ object: ObjectManifest, _ range: Range<Int>, _ receive: (UnsafeRawBufferPointer) throws -> Void) throws {
         let length = Envelope.plainFrameLength
         guard !range.isEmpty else { return }
-        for number in range.lowerBound / length...(range.upperBound - 1) / length {
-            let plain = try frame(number, of: object)
+        let numbers = range.lowerBound / length...(range.upperBound - 1) / length
+        func give(_ frame: Frame, _ number: Int) throws {
             let start = number * length
-            let wanted = range.clamped(to: start..<start + plain.count)
-            try plain.withUnsafeBytes {
+            let wanted = range.clamped(to: start..<start + frame.plain.count)
+            try frame.bytes[frame.plain].withUnsafeBytes {
                 try receive(UnsafeRawBufferPointer(rebasing: $0[wanted.lowerBound - start..<wanted.upperBound - start]))
             }
         }
+        if numbers.count == 1 { return try give(frame(numbers.lowerBound, of: object), numbers.lowerBound) }
+        var waiting = numbers[...]
+        var fetched: [Meanwhile<Frame>] = []
+        defer { for frame in fetched { _ = try? frame.wait() } }
+        for number in numbers {
+            while fetched.count < Self.framesAtOnce, let next = waiting.popFirst() {
+                fetched.append(Meanwhile("get") { try frame(next, of: object) })
+            }
+            try give(fetched.removeFirst().wait(), number)
+        }
     }
 
-    private func frame(_ number: Int, of object: ObjectManifest) throws -> [UInt8] {
+    private static let framesAtOnce = 2
+
+    /// A part of an object that was opened where it stands.
+    private struct Frame {
+        var bytes: [UInt8]
+        /// Where the plain text is.
+        var plain: Range<Int>
+    }
+
+    private func frame(_ number: Int, of object: ObjectManifest) throws -> Frame {
         let length = Envelope.plainFrameLength
         let expected = number == object.parts - 1 ? object.bytes - number * length : length
-        var sealed: [UInt8] = []
-        sealed.reserveCapacity(Envelope.headerLength + Envelope.sealedFrameLength)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(expected + Envelope.longestPart - length)
         do {
-            try watched { try store.get(ObjectPlace.part(number, of: object.place.key), range: nil) { sealed.append(contentsOf: $0) } }
+            try watched { try store.get(ObjectPlace.part(number, of: object.place.key), range: nil) { bytes.append(contentsOf: $0) } }
             let envelope = try sealing.opener(
-                of: sealed, project: object.place.project.description, kind: object.place.kind.rawValue, object: object.place.key)
-            let plain = try envelope.openPart(sealed, number: number, isLast: number == object.parts - 1)
+                of: bytes, project: object.place.project.description, kind: object.place.kind.rawValue, object: object.place.key)
+            let plain = try envelope.openPart(&bytes, number: number, isLast: number == object.parts - 1)
             guard plain.count == expected else { throw SealingError.cannotOpen }
-            return plain
+            return Frame(bytes: bytes, plain: plain)
         } catch let error as SealingError {
             logger.error("a stored object cannot be opened", metadata: ["key": "\(object.place.key)", "part": "\(number)"])
             throw error
