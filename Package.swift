@@ -138,10 +138,12 @@ let package = Package(
             path: "workers/mesh"),
 
         // What customers run: never on `Server`, `Postgres` or `Redis`.
+        .target(
+            name: "Supervision", dependencies: ["Crypto", "HTTPClient", "Threads", .product(name: "Logging", package: "swift-log")]),
         .executableTarget(
             name: "xim",
             dependencies: [
-                "Crypto", "HTTPClient", "Mesh", "Threads", "ZeroMQ",
+                "Crypto", "HTTPClient", "Mesh", "Supervision", "Threads", "ZeroMQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ]),
 
@@ -174,6 +176,8 @@ let package = Package(
         .testTarget(name: "ServerTests", dependencies: ["Addresses", "Server"]),
         .testTarget(name: "BillingTests", dependencies: ["Billing", "Crypto", "HTTPClient"]),
         .testTarget(name: "AccountsTests", dependencies: ["Accounts", "JSON"]),
+        .testTarget(
+            name: "SupervisionTests", dependencies: ["Supervision", .product(name: "Logging", package: "swift-log")]),
         .testTarget(name: "AgentsTests", dependencies: ["Agents", "Crypto", "JSON", "OpenAI"]),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "JSON"]),
         .testTarget(name: "InferenceTests", dependencies: ["Inference"]),
