@@ -6,13 +6,13 @@ import Tenancy
 extension SystemConnection {
     /// Takes up to `most` jobs, each lane's in turn after `lane`.
     func claimJobs(
-        of queue: JobQueue, after lane: String, most: Int, mostInLane: Int?, worker: String, lease: Double
+        of queue: JobQueue, after lane: String, most: Int, lanes: Worker.LaneLimits?, worker: String, lease: Double
     ) throws -> [Job] {
         try query(
             """
             SELECT id, project_id, kind, lane, payload, attempt, max_attempts, generation,
                 greatest(0, extract(epoch FROM clock_timestamp() - run_at))::double precision AS waited
-            FROM job_claim(\(queue.name), \(lane), \(most), \(mostInLane), \(worker), \(lease))
+            FROM job_claim(\(queue.name), \(lane), \(most), \(lanes?.most), \(lanes?.together), \(worker), \(lease))
             """
         ).map { row in
             Job(

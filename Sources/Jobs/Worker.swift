@@ -12,11 +12,25 @@ import Threads
 /// One thread claims jobs and hands them out, one hears the rings, one renews leases. The claiming thread looks by itself, too, and
 /// more often while Redis is away.
 public final class Worker: Sendable {
+    /// How many jobs at a time lanes have that may hold up others, such as those that lead to servers of customers. A row of `job_lanes` gives a lane a
+    /// number of its own.
+    public struct LaneLimits: Sendable {
+        /// The most of one lane without such a row, in all workers together.
+        public var most: Int
+        /// The most that lanes with no more than `most` have together in this worker: the other threads are for those that have been given more.
+        public var together: Int
+
+        public init(most: Int, together: Int) {
+            self.most = most
+            self.together = together
+        }
+    }
+
     public struct Options: Sendable {
         /// The most jobs at a time.
         public var threads = 8
-        /// The most of one lane at a time, in all workers together; nil = any number.
-        public var mostInLane: Int?
+        /// nil = a lane has any number of jobs at a time.
+        public var lanes: LaneLimits?
         public var backoff = JobBackoff()
         /// How long a job is the worker's when the worker does not say so again, in seconds.
         public var leaseSeconds = 60.0
@@ -112,7 +126,7 @@ public final class Worker: Sendable {
         let after = lane
         let jobs = try database.withConnection { connection in
             try connection.claimJobs(
-                of: queue, after: after, most: free, mostInLane: options.mostInLane, worker: name, lease: options.leaseSeconds)
+                of: queue, after: after, most: free, lanes: options.lanes, worker: name, lease: options.leaseSeconds)
         }
         if let last = jobs.last { lane = last.lane }
         let runs = jobs.map { JobRun($0, database) }
@@ -169,7 +183,7 @@ public final class Worker: Sendable {
                 state.running[run.job.id.description] = nil
                 state.free += 1
                 // A place in its lane is free, too.
-                if options.mostInLane != nil || run.isPutOff { state.isRung = true }
+                if options.lanes != nil || run.isPutOff { state.isRung = true }
             }
         }
     }

@@ -14,10 +14,18 @@ public struct WebhookDeliveries: Sendable {
     private let sender: WebhookSender
     private let timeScale: Double
 
-    /// The most calls to one webhook at a time.
-    public static let mostAtOnce = 8
-    /// A server that takes longer than this gets two calls at a time, and one that fails gets one, so that neither keeps others waiting.
+    /// The most calls to one webhook at a time, once its server has taken one quickly.
+    private static let mostAtOnce = 8
+    /// The most before that, and while it is slow.
+    private static let mostOfUnproven = 2
+    private static let mostOfFailing = 1
+    /// A server that takes longer than this is slow.
     private static let slowMilliseconds = 1_000
+
+    /// Half of the threads are for servers that are known to be quick: a call to one that hangs holds its thread for ten seconds.
+    public static func lanes(ofThreads threads: Int) -> Worker.LaneLimits {
+        Worker.LaneLimits(most: mostOfUnproven, together: max(1, threads / 2))
+    }
 
     public init(database: SystemDatabase, sealing: Sealing, sender: WebhookSender, timeScale: Double) {
         self.database = database
@@ -46,7 +54,7 @@ public struct WebhookDeliveries: Sendable {
             let isSlow = answer.attempt.durationMilliseconds > Self.slowMilliseconds
             return try run.complete { connection in
                 try connection.noteAttempt(answer.attempt, of: task.delivery, status: "succeeded", next: nil)
-                try connection.noteSuccess(of: task.webhook, isSlow: isSlow)
+                try connection.noteSuccess(of: task.webhook, atOnce: isSlow ? Self.mostOfUnproven : Self.mostAtOnce)
             }
         }
         let isGone = answer.attempt.statusCode == 410
@@ -56,12 +64,12 @@ public struct WebhookDeliveries: Sendable {
             let seconds = pause * timeScale
             try run.again(after: seconds, "The receiver did not take it.") { connection in
                 try connection.noteAttempt(answer.attempt, of: task.delivery, status: "retrying", next: seconds)
-                try connection.noteFailure(of: task.webhook, isGone: false, failingSeconds: failing)
+                try connection.noteFailure(of: task.webhook, isGone: false, failingSeconds: failing, atOnce: Self.mostOfFailing)
             }
         } else {
             try run.complete { connection in
                 try connection.noteAttempt(answer.attempt, of: task.delivery, status: "exhausted", next: nil)
-                try connection.noteFailure(of: task.webhook, isGone: isGone, failingSeconds: failing)
+                try connection.noteFailure(of: task.webhook, isGone: isGone, failingSeconds: failing, atOnce: Self.mostOfFailing)
             }
         }
     }
@@ -125,14 +133,13 @@ extension SystemConnection {
             """)
     }
 
-    fileprivate func noteSuccess(of webhook: ID<Webhook>, isSlow: Bool) throws {
+    fileprivate func noteSuccess(of webhook: ID<Webhook>, atOnce most: Int) throws {
         // First the webhook and then its lane, as a failure does: in another order two could wait for each other.
         try query("UPDATE webhooks SET failing_since = NULL WHERE id = \(webhook) AND failing_since IS NOT NULL")
-        if isSlow { return try limitLane(of: webhook, to: 2) }
-        try query("DELETE FROM job_lanes WHERE queue = \(JobQueue.webhooks.name) AND lane = \(webhook)")
+        try limitLane(of: webhook, to: most)
     }
 
-    fileprivate func noteFailure(of webhook: ID<Webhook>, isGone: Bool, failingSeconds: Double) throws {
+    fileprivate func noteFailure(of webhook: ID<Webhook>, isGone: Bool, failingSeconds: Double, atOnce most: Int) throws {
         let row = try query(
             """
             UPDATE webhooks w SET failing_since = coalesce(w.failing_since, now()),
@@ -143,7 +150,7 @@ extension SystemConnection {
             WHERE w.id = before.id RETURNING w.project_id, w.disabled_reason, before.active AND NOT w.active AS is_off
             """
         ).first
-        try limitLane(of: webhook, to: 1)
+        try limitLane(of: webhook, to: most)
         guard let row, try row.get("is_off", as: Bool.self), let reason: String = try row.optional("disabled_reason") else { return }
         try query("UPDATE webhooks SET generation = generation + 1, updated_at = now() WHERE id = \(webhook)")
         if reason == "failing" { try mailOwners(of: webhook, try row.get("project_id")) }
@@ -152,8 +159,10 @@ extension SystemConnection {
     private func limitLane(of webhook: ID<Webhook>, to most: Int) throws {
         try query(
             """
-            INSERT INTO job_lanes (queue, lane, most_running) VALUES (\(JobQueue.webhooks.name), \(webhook), \(most))
-            ON CONFLICT (queue, lane) DO UPDATE SET most_running = excluded.most_running WHERE job_lanes.most_running <> excluded.most_running
+            INSERT INTO job_lanes (queue, lane, most_running)
+            SELECT \(JobQueue.webhooks.name), id, \(most) FROM webhooks w WHERE id = \(webhook) AND deleted_at IS NULL AND NOT EXISTS (
+                SELECT 1 FROM job_lanes l WHERE l.queue = \(JobQueue.webhooks.name) AND l.lane = w.id AND l.most_running = \(most))
+            ON CONFLICT (queue, lane) DO UPDATE SET most_running = excluded.most_running
             """)
     }
 

@@ -60,10 +60,10 @@ public struct WorkerProcess: Sendable {
     }
 
     /// The options of a worker with the waits of this process.
-    public func options(threads: Int, mostInLane: Int? = nil) -> Worker.Options {
+    public func options(threads: Int, lanes: Worker.LaneLimits? = nil) -> Worker.Options {
         var options = Worker.Options()
         options.threads = threads
-        options.mostInLane = mostInLane
+        options.lanes = lanes
         options.backoff.first *= configuration.timeScale
         options.backoff.most *= configuration.timeScale
         // Below two seconds a busy machine would lose leases that nobody wants.

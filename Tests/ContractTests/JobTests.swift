@@ -303,7 +303,7 @@ struct JobTests {
             let seen = Lock(Seen())
             let workers = (0..<2).map { _ in
                 bench.start {
-                    ($0.threads, $0.mostInLane) = (8, 2)
+                    ($0.threads, $0.lanes) = (8, .init(most: 2, together: 8))
                 } first: { _, name in
                     seen.withLock { seen in
                         seen.running[name.first!, default: 0] += 1

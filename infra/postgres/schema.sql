@@ -582,10 +582,10 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 
 
 --
--- Name: job_claim(text, text, integer, integer, text, double precision); Type: FUNCTION; Schema: public; Owner: -
+-- Name: job_claim(text, text, integer, integer, integer, text, double precision); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, worker_name text, lease double precision) RETURNS SETOF public.jobs
+CREATE FUNCTION public.job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, most_limited integer, worker_name text, lease double precision) RETURNS SETOF public.jobs
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -594,16 +594,22 @@ DECLARE
     next_lane text;
     is_wrapped boolean;
     has_taken boolean;
-    room integer;
+    share integer;
+    limited integer := 0;
     taken jobs;
     wanted integer := most;
 BEGIN
+    -- A claim does not wait for the disk: one that a crash undoes is made again.
     PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE jobs SET state = 'ready' WHERE id IN (
         SELECT id FROM jobs WHERE queue = from_queue AND state = 'waiting' AND run_at <= clock_timestamp()
         ORDER BY run_at LIMIT 1000 FOR UPDATE SKIP LOCKED);
-    -- What is running is counted, so those who count go one by one. It is held for a millisecond or two.
-    IF most_in_lane IS NOT NULL THEN PERFORM pg_advisory_xact_lock(hashtextextended('job_claim ' || from_queue, 0)); END IF;
+    IF most_in_lane IS NOT NULL THEN
+        -- What is running is counted, so those who count go one by one. It is held for a millisecond or two.
+        PERFORM pg_advisory_xact_lock(hashtextextended('job_claim ' || from_queue, 0));
+        SELECT count(*) INTO limited FROM jobs j LEFT JOIN job_lanes l USING (queue, lane)
+        WHERE j.queue = from_queue AND j.state = 'running' AND j.worker = worker_name AND coalesce(l.most_running, 0) <= most_in_lane;
+    END IF;
     FOREACH level IN ARRAY '{2,1,0}'::smallint[] LOOP
         turn := after_lane;
         is_wrapped := false;
@@ -626,9 +632,9 @@ BEGIN
             END IF;
             turn := next_lane;
             IF most_in_lane IS NOT NULL THEN
-                SELECT coalesce((SELECT l.most_running FROM job_lanes l WHERE l.queue = from_queue AND l.lane = turn), most_in_lane)
-                    - (SELECT count(*) FROM jobs j WHERE j.queue = from_queue AND j.lane = turn AND j.state = 'running') INTO room;
-                CONTINUE WHEN room <= 0;
+                share := coalesce((SELECT l.most_running FROM job_lanes l WHERE l.queue = from_queue AND l.lane = turn), most_in_lane);
+                CONTINUE WHEN share <= most_in_lane AND limited >= most_limited;
+                CONTINUE WHEN share <= (SELECT count(*) FROM jobs j WHERE j.queue = from_queue AND j.lane = turn AND j.state = 'running');
             END IF;
             UPDATE jobs SET state = 'running', attempt = attempt + 1, generation = generation + 1, worker = worker_name,
                 lease_expires_at = clock_timestamp() + make_interval(secs => lease)
@@ -639,6 +645,7 @@ BEGIN
             IF FOUND THEN
                 has_taken := true;
                 wanted := wanted - 1;
+                IF share <= most_in_lane THEN limited := limited + 1; END IF;
                 RETURN NEXT taken;
             END IF;
         END LOOP;
@@ -1307,6 +1314,21 @@ BEGIN
     VALUES ('job_' || left(replace(gen_random_uuid()::text, '-', ''), 24), project, 'webhooks', 'deliver', webhook, 1,
         jsonb_build_object('delivery', delivery), 'ready', clock_timestamp(), 100);
     RETURN delivery;
+END
+$$;
+
+
+--
+-- Name: webhook_forgets_lane(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.webhook_forgets_lane() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+BEGIN
+    DELETE FROM job_lanes WHERE queue = 'webhooks' AND lane = new.id;
+    RETURN NULL;
 END
 $$;
 
@@ -3053,6 +3075,13 @@ CREATE TRIGGER projects_open_ledger_accounts AFTER INSERT ON public.projects FOR
 
 
 --
+-- Name: webhooks webhook_forgets_lane; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER webhook_forgets_lane AFTER UPDATE OF url, deleted_at ON public.webhooks FOR EACH ROW WHEN (((old.url <> new.url) OR ((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL)))) EXECUTE FUNCTION public.webhook_forgets_lane();
+
+
+--
 -- Name: agent_events agent_events_agent_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -3784,11 +3813,11 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.jobs TO xerotier_system;
 
 
 --
--- Name: FUNCTION job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, worker_name text, lease double precision); Type: ACL; Schema: public; Owner: -
+-- Name: FUNCTION job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, most_limited integer, worker_name text, lease double precision); Type: ACL; Schema: public; Owner: -
 --
 
-REVOKE ALL ON FUNCTION public.job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, worker_name text, lease double precision) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, worker_name text, lease double precision) TO xerotier_system;
+REVOKE ALL ON FUNCTION public.job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, most_limited integer, worker_name text, lease double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.job_claim(from_queue text, after_lane text, most integer, most_in_lane integer, most_limited integer, worker_name text, lease double precision) TO xerotier_system;
 
 
 --
@@ -3918,6 +3947,13 @@ GRANT SELECT,INSERT ON TABLE public.usage_events TO xerotier_system;
 REVOKE ALL ON FUNCTION public.webhook_deliver(project text, webhook text, event text, kind text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.webhook_deliver(project text, webhook text, event text, kind text) TO xerotier_tenant;
 GRANT ALL ON FUNCTION public.webhook_deliver(project text, webhook text, event text, kind text) TO xerotier_system;
+
+
+--
+-- Name: FUNCTION webhook_forgets_lane(); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.webhook_forgets_lane() FROM PUBLIC;
 
 
 --

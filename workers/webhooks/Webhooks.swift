@@ -10,7 +10,7 @@ struct Webhooks: ParsableCommand {
         abstract: "Delivers events to webhooks, signed, until they are taken; runs until SIGTERM.",
         discussion: "Reads database.url, redis.socket, completion.encryption_key, egress.*, time.scale and worker.metrics_port.")
 
-    @Option(help: "The most calls at a time. A slow receiver holds two of them at most, a failing one holds one.") var threads = 64
+    @Option(help: "The most calls at a time. Receivers that are new, slow or failing hold half of them at most.") var threads = 64
 
     func run() throws {
         let process = try WorkerProcess("webhooks", connections: 16)
@@ -18,6 +18,7 @@ struct Webhooks: ParsableCommand {
         let deliveries = WebhookDeliveries(
             database: process.database, sealing: try process.sealing(),
             sender: WebhookSender(process.outbound(), timeScale: scale), timeScale: scale)
-        try process.work(.webhooks, process.options(threads: threads, mostInLane: WebhookDeliveries.mostAtOnce), deliveries.handlers)
+        try process.work(
+            .webhooks, process.options(threads: threads, lanes: WebhookDeliveries.lanes(ofThreads: threads)), deliveries.handlers)
     }
 }
