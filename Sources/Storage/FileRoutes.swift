@@ -54,10 +54,12 @@ public struct FileRoutes: Sendable {
 
     private func delete(_ request: Request, _ context: Context) throws -> Response {
         let id = try Self.id(request)
-        return try context.write(request, to: database) { connection in
+        let response = try context.write(request, to: database) { connection in
             try connection.deleteFile(id)
             return try .json(encoding: DeletedFile(id: id))
         }
+        objects.hot?.forget(ObjectPlace(project: try context.principal.projectID, kind: .file, id: id.description))
+        return response
     }
 
     private func content(_ request: Request, _ context: Context) throws -> Response {

@@ -21,6 +21,8 @@ public final class ObjectWriter {
     private var isOver = false
     /// Puts of frames before, the oldest one first, which may still go on.
     private var pending: [Meanwhile<Void>] = []
+    /// The only part of a small object, of which a hot copy is made once it is committed.
+    private var hotPart: [UInt8]?
     public private(set) var bytes = 0
 
     /// While one frame is written to the store's disk another one can be on its way to it.
@@ -74,13 +76,24 @@ public final class ObjectWriter {
         let (key, sealed) = try seal(isLast: true)
         try objects.watched { try objects.store.put(key, sealed) }
         try settle(leaving: 0)
-        return ObjectManifest(place: place, bytes: bytes, parts: parts, sha256: digest.finish().bytes)
+        let object = ObjectManifest(place: place, bytes: bytes, parts: parts, sha256: digest.finish().bytes)
+        if HotCopies.fits(object) { hotPart = sealed }
+        return object
     }
 
     /// Makes the object visible with the transaction that this is a part of. Call `committed` after it.
     public func commit(_ object: ObjectManifest, on connection: TenantConnection) throws { try connection.storeObject(object) }
 
-    public func committed() { isOver = true }
+    public func committed() {
+        isOver = true
+        guard let hot = objects.hot, let hotPart else { return }
+        do {
+            hot.keep(hotPart, of: place, seconds: try objects.database.withConnection(of: place.project) { try $0.hotSeconds() })
+        } catch {
+            // The object is stored all the same; the first who reads it makes the copy.
+            objects.logger.notice("no hot copy was made", metadata: ["key": "\(place.key)", "error": "\(error)"])
+        }
+    }
 
     /// Gives back what is reserved, and what is stored already. What cannot be done now the sweeper does.
     public func giveUp() {

@@ -12,12 +12,15 @@ public struct Objects: Sendable {
     let store: any ObjectStore
     let database: TenantDatabase
     let sealing: Sealing
+    /// nil = none are made.
+    let hot: HotCopies?
     let logger: Logger
 
-    public init(store: any ObjectStore, database: TenantDatabase, sealing: Sealing, logger: Logger) {
+    public init(store: any ObjectStore, database: TenantDatabase, sealing: Sealing, hot: HotCopies? = nil, logger: Logger) {
         self.store = store
         self.database = database
         self.sealing = sealing
+        self.hot = hot
         self.logger = logger
     }
 
@@ -44,6 +47,7 @@ public struct Objects: Sendable {
                 try receive(UnsafeRawBufferPointer(rebasing: $0[wanted.lowerBound - start..<wanted.upperBound - start]))
             }
         }
+        if let hot, HotCopies.fits(object) { return try give(small(object, hot), 0) }
         if numbers.count == 1 { return try give(frame(numbers.lowerBound, of: object), numbers.lowerBound) }
         var waiting = numbers[...]
         var fetched: [Meanwhile<Frame>] = []
@@ -58,6 +62,20 @@ public struct Objects: Sendable {
 
     private static let framesAtOnce = 2
 
+    /// The only frame of a small object: the hot copy, or else the store's, of which a hot copy is made.
+    private func small(_ object: ObjectManifest, _ hot: HotCopies) throws -> Frame {
+        if let copy = hot.part(of: object.place) {
+            if let frame = try? open(copy, 0, of: object), SHA256.digest(Array(frame.bytes[frame.plain])).bytes == object.sha256 {
+                return frame
+            }
+            logger.warning("a hot copy is not that of its object", metadata: ["key": "\(object.place.key)"])
+        }
+        let part = try part(0, of: object)
+        let frame = try opened(part, 0, of: object)
+        hot.keep(part, of: object.place, seconds: try database.withConnection(of: object.place.project) { try $0.hotSeconds() })
+        return frame
+    }
+
     /// A part of an object that was opened where it stands.
     private struct Frame {
         var bytes: [UInt8]
@@ -66,24 +84,43 @@ public struct Objects: Sendable {
     }
 
     private func frame(_ number: Int, of object: ObjectManifest) throws -> Frame {
-        let length = Envelope.plainFrameLength
-        let expected = number == object.parts - 1 ? object.bytes - number * length : length
+        try opened(part(number, of: object), number, of: object)
+    }
+
+    /// A part as it is in the store.
+    private func part(_ number: Int, of object: ObjectManifest) throws -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(expected + Envelope.longestPart - length)
+        bytes.reserveCapacity(Self.length(of: number, object) + Envelope.longestPart - Envelope.plainFrameLength)
         do {
             try watched { try store.get(ObjectPlace.part(number, of: object.place.key), range: nil) { bytes.append(contentsOf: $0) } }
-            let envelope = try sealing.opener(
-                of: bytes, project: object.place.project.description, kind: object.place.kind.rawValue, object: object.place.key)
-            let plain = try envelope.openPart(&bytes, number: number, isLast: number == object.parts - 1)
-            guard plain.count == expected else { throw SealingError.cannotOpen }
-            return Frame(bytes: bytes, plain: plain)
-        } catch let error as SealingError {
-            logger.error("a stored object cannot be opened", metadata: ["key": "\(object.place.key)", "part": "\(number)"])
-            throw error
+            return bytes
         } catch StoreError.noSuchKey {
             logger.error("a part of a stored object is gone", metadata: ["key": "\(object.place.key)", "part": "\(number)"])
             throw StoreError.noSuchKey
         }
+    }
+
+    private func opened(_ part: consuming [UInt8], _ number: Int, of object: ObjectManifest) throws -> Frame {
+        do {
+            return try open(part, number, of: object)
+        } catch let error as SealingError {
+            logger.error("a stored object cannot be opened", metadata: ["key": "\(object.place.key)", "part": "\(number)"])
+            throw error
+        }
+    }
+
+    private func open(_ part: consuming [UInt8], _ number: Int, of object: ObjectManifest) throws -> Frame {
+        var bytes = part
+        let envelope = try sealing.opener(
+            of: bytes, project: object.place.project.description, kind: object.place.kind.rawValue, object: object.place.key)
+        let plain = try envelope.openPart(&bytes, number: number, isLast: number == object.parts - 1)
+        guard plain.count == Self.length(of: number, object) else { throw SealingError.cannotOpen }
+        return Frame(bytes: bytes, plain: plain)
+    }
+
+    /// Of a frame's plain text.
+    private static func length(of number: Int, _ object: ObjectManifest) -> Int {
+        number == object.parts - 1 ? object.bytes - number * Envelope.plainFrameLength : Envelope.plainFrameLength
     }
 
     /// Says in the log why the store did not do it.

@@ -48,7 +48,8 @@ struct Assembly {
         let sealing = Sealing(keys: dataKeys)
         let catalog = PostgresCatalog(database: tenants, sealing: sealing, logger: logger)
         let objects = Objects(
-            store: try Self.store(configuration.store), database: tenants, sealing: sealing, logger: logger)
+            store: try Self.store(configuration.store), database: tenants, sealing: sealing,
+            hot: HotCopies(redis: redis, timeScale: configuration.timeScale, logger: logger), logger: logger)
         let idempotency = Idempotency(
             tenants: tenants, system: system, sealing: sealing, options: Self.idempotency(configuration), largeAnswers: objects,
             logger: logger)

@@ -23,7 +23,7 @@ struct ObjectsTests {
         let sealing: Sealing
         let system: SystemDatabase
 
-        init(store: (any ObjectStore)? = nil) throws {
+        init(store: (any ObjectStore)? = nil, hot: HotCopies? = nil) throws {
             database = try PostgresServer.makeDatabase()
             a = try database.makeProject("acme")
             b = try database.makeProject("bolt")
@@ -31,7 +31,8 @@ struct ObjectsTests {
             system = database.system()
             sealing = Sealing(keys: DataKeys(database: system, masters: try DataKeysTests.old))
             objects = Objects(
-                store: self.store, database: a.tenants, sealing: sealing, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+                store: self.store, database: a.tenants, sealing: sealing, hot: hot,
+                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         }
 
         func place(_ id: String = "one") -> ObjectPlace { ObjectPlace(project: a.id, kind: .artifact, id: id) }

@@ -1,13 +1,20 @@
-"""The stack's object store as it is, without the gateway: read with Signature V2."""
+"""The stack's object store as it is, without the gateway: read with Signature V2. And what tests of files have in common."""
 
 import base64
 import email.utils
 import hashlib
 import hmac
+import json
 import os
 import re
+import subprocess
 
 import httpx
+
+from .stack import ROOT
+
+# Programs of the stack, in the order in which they start.
+SERVERS = ["store-account", "store-container", "store-object", "store-proxy"]
 
 
 def ask(path: str, **query) -> httpx.Response:
@@ -39,3 +46,15 @@ def stored(usage, project) -> tuple:
     objects = usage.query("SELECT 1 FROM objects WHERE project_id = %s AND state <> 'deleted'", project.id)
     files = usage.query("SELECT 1 FROM files WHERE project_id = %s AND deleted_at IS NULL", project.id)
     return (*counted, len(objects), len(files))
+
+
+def upload(caller, content: bytes, **values) -> httpx.Response:
+    return caller.call("POST", "/v1/files", files={"file": ("a", content)}, data={"purpose": "user_data"}, **values)
+
+
+def sweep(stack, scale: float):
+    """One sweep in which time runs faster."""
+    binaries = json.loads((stack.folder / "settings.json").read_text())["binaries"]
+    environment = {**os.environ, "XEROTIER_TIME_SCALE": str(scale)}
+    done = subprocess.run([f"{binaries}/sweeper", "--once"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
