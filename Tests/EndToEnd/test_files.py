@@ -277,7 +277,8 @@ def test_500_mib_and_one_byte_are_too_large_and_memory_stays_flat(strict, desk, 
     headers = {"Content-Type": "multipart/form-data; boundary=bbb"}
     expect_error(strict.caller.call("POST", "/v1/files", content=body(), headers=headers, timeout=280), 413, "file_too_large", param="file")
     after = uploads_memory("VmHWM")
-    assert max(after[name] - before[name] for name in before) < 12 << 20  # 03 §4 asks for 64 MiB; two frames and a half need 10
+    # 03 §4 asks for 64 MiB. Two frames and a half are 10; `make bench-files` measures 11.9 of the 12 wanted, too near to hold any machine to.
+    assert max(after[name] - before[name] for name in before) < 16 << 20
     assert stored(usage, strict.project) == (0, 0, 0, 0)
 
 
