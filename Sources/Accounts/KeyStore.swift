@@ -54,14 +54,12 @@ extension TenantConnection {
         KeyObject
     > {
         let onlyUser = try keyAuthority(of: actor).onlyUser
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            guard let cursor else { continue }
-            let rows = try query(
+        try list.checkCursors { cursor in
+            try query(
                 """
                 SELECT 1 FROM api_keys
                 WHERE project_id = \(project) AND id = \(cursor) AND (\(onlyUser)::text IS NULL OR created_by = \(onlyUser))
                 """)
-            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
         }
         return list.page(
             try query(
@@ -70,11 +68,7 @@ extension TenantConnection {
                 WHERE project_id = \(project) AND (\(onlyUser)::text IS NULL OR created_by = \(onlyUser))
                     AND (\(filter.isActive)::boolean IS NULL OR is_active = \(filter.isActive))
                     AND (\(filter.scope?.rawValue)::text IS NULL OR \(filter.scope?.rawValue) = ANY(scopes))
-                    AND (\(list.after)::text IS NULL OR (api_keys.created_at, id) \(trusted: list.afterSide) (
-                        SELECT c.created_at, c.id FROM api_keys c WHERE c.project_id = \(project) AND c.id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (api_keys.created_at, id) \(trusted: list.beforeSide) (
-                        SELECT c.created_at, c.id FROM api_keys c WHERE c.project_id = \(project) AND c.id = \(list.before)))
-                ORDER BY api_keys.created_at \(trusted: list.direction), id \(trusted: list.direction) LIMIT \(list.rows)
+                    \(page: list, of: "api_keys", in: project)
                 """
             ).map { try $0.keyObject() })
     }

@@ -70,21 +70,13 @@ extension TenantConnection {
     }
 
     public func budgets(_ list: ListQuery = ListQuery()) throws -> ListPage<BudgetObject> {
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            guard let cursor else { continue }
-            let rows = try query("SELECT 1 FROM budgets WHERE project_id = \(project) AND id = \(cursor)")
-            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
-        }
+        try list.checkCursors { cursor in try query("SELECT 1 FROM budgets WHERE project_id = \(project) AND id = \(cursor)") }
         return list.page(
             try query(
                 """
                 SELECT \(trusted: BudgetObject.columns) FROM \(trusted: BudgetObject.source)
                 WHERE b.project_id = \(project) AND b.deleted_at IS NULL
-                    AND (\(list.after)::text IS NULL OR (b.created_at, b.id) \(trusted: list.afterSide) (
-                        SELECT c.created_at, c.id FROM budgets c WHERE c.project_id = \(project) AND c.id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (b.created_at, b.id) \(trusted: list.beforeSide) (
-                        SELECT c.created_at, c.id FROM budgets c WHERE c.project_id = \(project) AND c.id = \(list.before)))
-                ORDER BY b.created_at \(trusted: list.direction), b.id \(trusted: list.direction) LIMIT \(list.rows)
+                    \(page: list, of: "budgets", as: "b", in: project)
                 """
             ).map(BudgetObject.init))
     }
@@ -92,22 +84,15 @@ extension TenantConnection {
     /// What a budget has fired, by time and threshold.
     public func budgetAlerts(of id: ID<Budget>, _ list: ListQuery = ListQuery()) throws -> ListPage<BudgetAlertObject> {
         _ = try budget(id)
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            guard let cursor else { continue }
-            let rows = try query("SELECT 1 FROM budget_history WHERE project_id = \(project) AND budget_id = \(id) AND id = \(cursor)")
-            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
+        try list.checkCursors { cursor in
+            try query("SELECT 1 FROM budget_history WHERE project_id = \(project) AND budget_id = \(id) AND id = \(cursor)")
         }
         return list.page(
             try query(
                 """
                 SELECT \(trusted: BudgetAlertObject.columns) FROM budget_history h
                 WHERE project_id = \(project) AND budget_id = \(id)
-                    AND (\(list.after)::text IS NULL OR (h.fired_at, h.threshold, h.id) \(trusted: list.afterSide) (
-                        SELECT c.fired_at, c.threshold, c.id FROM budget_history c WHERE c.project_id = \(project) AND c.id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (h.fired_at, h.threshold, h.id) \(trusted: list.beforeSide) (
-                        SELECT c.fired_at, c.threshold, c.id FROM budget_history c WHERE c.project_id = \(project) AND c.id = \(list.before)))
-                ORDER BY h.fired_at \(trusted: list.direction), h.threshold \(trusted: list.direction), h.id \(trusted: list.direction)
-                LIMIT \(list.rows)
+                    \(page: list, of: "budget_history", as: "h", in: project, by: ["fired_at", "threshold", "id"])
                 """
             ).map(BudgetAlertObject.init))
     }

@@ -53,11 +53,7 @@ extension TenantConnection {
 
     public func endpoints(_ list: ListQuery, _ filter: EndpointFilter) throws -> ListPage<EndpointObject> {
         // A cursor that was deleted meanwhile still says where to go on.
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            guard let cursor else { continue }
-            let found = try query("SELECT 1 FROM endpoints WHERE project_id = \(project) AND id = \(cursor)")
-            guard !found.isEmpty else { throw ListQuery.badCursor(name) }
-        }
+        try list.checkCursors { cursor in try query("SELECT 1 FROM endpoints WHERE project_id = \(project) AND id = \(cursor)") }
         return list.page(
             try query(
                 """
@@ -69,11 +65,7 @@ extension TenantConnection {
                     AND (\(filter.taskMode?.rawValue)::text IS NULL OR e.task_mode = \(filter.taskMode?.rawValue))
                     AND (\(filter.text)::text IS NULL
                         OR position(lower(\(filter.text)) IN lower(e.slug || ' ' || e.name || ' ' || m.name)) > 0)
-                    AND (\(list.after)::text IS NULL OR (e.created_at, e.id) \(trusted: list.afterSide) (
-                        SELECT c.created_at, c.id FROM endpoints c WHERE c.project_id = \(project) AND c.id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (e.created_at, e.id) \(trusted: list.beforeSide) (
-                        SELECT c.created_at, c.id FROM endpoints c WHERE c.project_id = \(project) AND c.id = \(list.before)))
-                ORDER BY e.created_at \(trusted: list.direction), e.id \(trusted: list.direction) LIMIT \(list.rows)
+                    \(page: list, of: "endpoints", as: "e", in: project)
                 """
             ).map { try $0.endpointObject() })
     }

@@ -9,21 +9,15 @@ import Tenancy
 /// A project's webhooks. Each change and its line in the audit log are one transaction.
 extension TenantConnection {
     public func webhooks(_ list: ListQuery) throws -> ListPage<WebhookObject> {
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            guard let cursor else { continue }
-            let rows = try query("SELECT 1 FROM webhooks WHERE project_id = \(project) AND id = \(cursor) AND budget_id IS NULL")
-            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
+        try list.checkCursors { cursor in
+            try query("SELECT 1 FROM webhooks WHERE project_id = \(project) AND id = \(cursor) AND budget_id IS NULL")
         }
         return list.page(
             try query(
                 """
                 SELECT \(trusted: WebhookObject.columns) FROM webhooks
                 WHERE project_id = \(project) AND deleted_at IS NULL AND budget_id IS NULL
-                    AND (\(list.after)::text IS NULL OR (webhooks.created_at, id) \(trusted: list.afterSide) (
-                        SELECT c.created_at, c.id FROM webhooks c WHERE c.project_id = \(project) AND c.id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (webhooks.created_at, id) \(trusted: list.beforeSide) (
-                        SELECT c.created_at, c.id FROM webhooks c WHERE c.project_id = \(project) AND c.id = \(list.before)))
-                ORDER BY webhooks.created_at \(trusted: list.direction), id \(trusted: list.direction) LIMIT \(list.rows)
+                    \(page: list, of: "webhooks", in: project)
                 """
             ).map(WebhookObject.init))
     }
@@ -163,22 +157,15 @@ extension TenantConnection {
 
     func deliveries(of webhook: ID<Webhook>, _ list: ListQuery, status: String?) throws -> ListPage<WebhookDeliveryObject> {
         _ = try self.webhook(webhook)
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            guard let cursor else { continue }
-            let rows = try query(
-                "SELECT 1 FROM webhook_deliveries WHERE project_id = \(project) AND webhook_id = \(webhook) AND id = \(cursor)")
-            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
+        try list.checkCursors { cursor in
+            try query("SELECT 1 FROM webhook_deliveries WHERE project_id = \(project) AND webhook_id = \(webhook) AND id = \(cursor)")
         }
         return list.page(
             try query(
                 """
                 SELECT \(trusted: WebhookDeliveryObject.columns) FROM webhook_deliveries d
                 WHERE project_id = \(project) AND webhook_id = \(webhook) AND (\(status)::text IS NULL OR status = \(status))
-                    AND (\(list.after)::text IS NULL OR (d.created_at, id) \(trusted: list.afterSide) (
-                        SELECT c.created_at, c.id FROM webhook_deliveries c WHERE c.project_id = \(project) AND c.id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (d.created_at, id) \(trusted: list.beforeSide) (
-                        SELECT c.created_at, c.id FROM webhook_deliveries c WHERE c.project_id = \(project) AND c.id = \(list.before)))
-                ORDER BY d.created_at \(trusted: list.direction), id \(trusted: list.direction) LIMIT \(list.rows)
+                    \(page: list, of: "webhook_deliveries", as: "d", in: project)
                 """
             ).map(WebhookDeliveryObject.init))
     }

@@ -1,6 +1,8 @@
 import Foundation
 import JSON
 import OpenAI
+import Postgres
+import Tenancy
 
 /// What a list is asked for (01 §6): `limit` 1-100, `after` and `before` a thing by its identifier, `order`.
 public struct ListQuery: Sendable, Equatable {
@@ -46,8 +48,42 @@ public struct ListQuery: Sendable, Equatable {
         return ListPage(data: isBackward ? kept.reversed() : Array(kept), hasMore: rows.count > limit)
     }
 
+    /// Checks that what the cursors name can be in the list. What was deleted meanwhile will do: it still says where to go on.
+    /// - Parameter rows: reads the row that an identifier names, none when there is no such row of the project.
+    /// - Throws: `badCursor`.
+    public func checkCursors(_ rows: (_ cursor: String) throws -> [Row]) throws {
+        for (name, cursor) in [("after", after), ("before", before)] {
+            guard let cursor else { continue }
+            guard !(try rows(cursor)).isEmpty else { throw Self.badCursor(name) }
+        }
+    }
+
     public static func badCursor(_ name: String) -> APIError {
         APIError(.invalidCursor, "'\(name)' is not the identifier of anything in this list.", param: name)
+    }
+}
+
+extension SQL.StringInterpolation {
+    /// The end of a query that reads a list, for the last line of its WHERE: the sides of the cursors, the order and how many rows.
+    /// - Parameters:
+    ///   - name: what the query calls the table; nil = as it is.
+    ///   - columns: what the list is ordered by, an `id` of the table last.
+    public mutating func appendInterpolation(
+        page list: ListQuery, of table: String, as name: String? = nil, in project: ID<Project>,
+        by columns: [String] = ["created_at", "id"]
+    ) {
+        let place = columns.map { "\(name ?? table).\($0)" }
+        for (cursor, side) in [(list.after, list.afterSide), (list.before, list.beforeSide)] {
+            guard let cursor else { continue }
+            let found = columns.map { "c.\($0)" }.joined(separator: ", ")
+            appendLiteral("AND (\(place.joined(separator: ", "))) \(side) (SELECT \(found) FROM \(table) c WHERE c.project_id = ")
+            appendInterpolation(project)
+            appendLiteral(" AND c.id = ")
+            appendInterpolation(cursor)
+            appendLiteral(") ")
+        }
+        appendLiteral("ORDER BY \(place.map { "\($0) \(list.direction)" }.joined(separator: ", ")) LIMIT ")
+        appendInterpolation(list.rows)
     }
 }
 

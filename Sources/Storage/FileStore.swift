@@ -59,13 +59,7 @@ extension TenantConnection {
     }
 
     public func files(_ list: ListQuery, _ filter: FileFilter = FileFilter()) throws -> ListPage<File> {
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            // A deleted one will do: the list goes on where it stood.
-            guard let cursor else { continue }
-            guard !(try query("SELECT 1 FROM files WHERE project_id = \(project) AND id = \(cursor)")).isEmpty else {
-                throw ListQuery.badCursor(name)
-            }
-        }
+        try list.checkCursors { cursor in try query("SELECT 1 FROM files WHERE project_id = \(project) AND id = \(cursor)") }
         return list.page(
             try query(
                 """
@@ -73,11 +67,7 @@ extension TenantConnection {
                 WHERE project_id = \(project) AND \(trusted: File.isThere)
                     AND (\(filter.purpose)::text IS NULL OR purpose = \(filter.purpose))
                     AND (\(filter.prefix)::text IS NULL OR starts_with(relative_path, \(filter.prefix)))
-                    AND (\(list.after)::text IS NULL OR (files.created_at, id) \(trusted: list.afterSide)
-                        (SELECT created_at, id FROM files WHERE project_id = \(project) AND id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (files.created_at, id) \(trusted: list.beforeSide)
-                        (SELECT created_at, id FROM files WHERE project_id = \(project) AND id = \(list.before)))
-                ORDER BY files.created_at \(trusted: list.direction), id \(trusted: list.direction) LIMIT \(list.rows)
+                    \(page: list, of: "files", in: project)
                 """
             ).map { try $0.file() })
     }
