@@ -95,7 +95,7 @@ let package = Package(
             name: "gateway",
             dependencies: [
                 "Addresses", "Configuration", "Server", "Tenancy", "Jobs", "Accounts", "Agents", "Billing", "Catalog", "Notifications",
-                "Inference", "HTTPClient", "ObjectStore", "Storage",
+                "Inference", "HTTPClient", "ObjectStore", "Storage", "CThreads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
@@ -115,7 +115,8 @@ let package = Package(
         .executableTarget(
             name: "sweeper",
             dependencies: [
-                "Configuration", "Tenancy", "Jobs", "Server", "Billing", "Notifications", "ObjectStore", "Storage", "Threads", "Worker",
+                "Accounts", "Configuration", "Tenancy", "Jobs", "Server", "Billing", "Notifications", "ObjectStore", "Storage", "Threads",
+                "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -1,5 +1,6 @@
 #pragma once
 #include <linux/futex.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/prctl.h>

@@ -43,22 +43,21 @@ public struct JobSweep: Sendable {
 
     /// Jobs whose worker has gone silent are there for others; one that has had all its attempts is dead: it may be what kills workers.
     private func reclaim(_ outcome: inout Outcome) throws {
-        while true {
+        let lost = try inBatches(of: Self.most) { most in
             let rows = try database.withConnection { connection in
                 try connection.query(
                     """
                     UPDATE jobs SET state = CASE WHEN attempt >= max_attempts THEN 'dead' ELSE 'ready' END, lease_expires_at = NULL,
                         ended_at = CASE WHEN attempt >= max_attempts THEN now() END, last_error = 'Its worker was lost: the lease has ended.'
                     WHERE id IN (
-                        SELECT id FROM jobs WHERE state = 'running' AND lease_expires_at < clock_timestamp() LIMIT \(Self.most) FOR UPDATE SKIP LOCKED)
+                        SELECT id FROM jobs WHERE state = 'running' AND lease_expires_at < clock_timestamp() LIMIT \(most) FOR UPDATE SKIP LOCKED)
                     RETURNING state = 'dead' AS is_dead
                     """)
             }
-            let dead = try rows.filter { try $0.get("is_dead") }.count
-            outcome.buried += dead
-            outcome.reclaimed += rows.count - dead
-            if rows.count < Self.most { return }
+            outcome.buried += try rows.filter { try $0.get("is_dead") }.count
+            return rows.count
         }
+        outcome.reclaimed = lost - outcome.buried
     }
 
     /// What is ready waits for a ring that may be lost. As many as there are jobs, so that all workers wake.
@@ -99,35 +98,31 @@ public struct JobSweep: Sendable {
     }
 
     private func forget() throws -> Int {
-        var forgotten = 0
-        while true {
-            let count = try database.withConnection { connection in
+        let jobs = try inBatches(of: Self.most) { most in
+            try database.withConnection { connection in
                 try connection.query(
                     """
                     DELETE FROM jobs WHERE id IN (
                         SELECT id FROM jobs WHERE state IN ('done', 'dead') AND ended_at < now() - make_interval(secs => CASE state
-                            WHEN 'done' THEN \(options.doneKept)::double precision ELSE \(options.deadKept)::double precision END) LIMIT \(Self.most) FOR UPDATE SKIP LOCKED)
+                            WHEN 'done' THEN \(options.doneKept)::double precision ELSE \(options.deadKept)::double precision END) LIMIT \(most) FOR UPDATE SKIP LOCKED)
                     RETURNING 1
                     """
                 ).count
             }
-            forgotten += count
-            if count < Self.most { break }
         }
-        while true {
-            let count = try database.withConnection { connection in
+        let events = try inBatches(of: Self.most) { most in
+            try database.withConnection { connection in
                 try connection.query(
                     """
                     DELETE FROM outbox WHERE id IN (
-                        SELECT id FROM outbox WHERE created_at < now() - make_interval(secs => \(options.deadKept)) LIMIT \(Self.most)
+                        SELECT id FROM outbox WHERE created_at < now() - make_interval(secs => \(options.deadKept)) LIMIT \(most)
                         FOR UPDATE SKIP LOCKED)
                     RETURNING 1
                     """
                 ).count
             }
-            forgotten += count
-            if count < Self.most { return forgotten }
         }
+        return jobs + events
     }
 }
 

@@ -40,11 +40,15 @@ public struct StorageSweep: Sendable {
     /// Each minute.
     public func sweep() throws {
         let expired = try inBatches(of: Self.filesInBatch) { most in try database.transaction { try $0.expireFiles(most: most) } }
-        _ = try inBatches { _ in try database.withConnection { try $0.expireAnswers(after: Self.answers * timeScale, most: Self.batch) } }
-        let abandoned = try inBatches { _ in
-            try database.withConnection { try $0.giveUpObjects(silentFor: Self.writing * timeScale, most: Self.batch) }
+        try inBatches(of: Self.batch) { most in
+            try database.withConnection { try $0.expireAnswers(after: Self.answers * timeScale, most: most) }
         }
-        _ = try inBatches { _ in try database.withConnection { try $0.forgetFiles(after: Self.memory * timeScale, most: Self.batch) } }
+        let abandoned = try inBatches(of: Self.batch) { most in
+            try database.withConnection { try $0.giveUpObjects(silentFor: Self.writing * timeScale, most: most) }
+        }
+        try inBatches(of: Self.batch) { most in
+            try database.withConnection { try $0.forgetFiles(after: Self.memory * timeScale, most: most) }
+        }
         let removed = try removeDeleted()
         if expired + abandoned + removed > 0 {
             logger.notice(
@@ -94,15 +98,6 @@ public struct StorageSweep: Sendable {
             }
             if !page.hasMore { return removed }
             last = end.key
-        }
-    }
-
-    private func inBatches(of size: Int = batch, _ body: (Int) throws -> Int) throws -> Int {
-        var total = 0
-        while true {
-            let count = try body(size)
-            total += count
-            if count < size { return total }
         }
     }
 }
