@@ -86,6 +86,14 @@ public struct AuditVerdict: Sendable, Encodable, Equatable {
 }
 
 extension SystemConnection {
+    /// Removes lines that are older than 400 days, by whole months of UTC, so many at most. What is kept can still be verified.
+    /// - Parameter now: unix seconds.
+    /// - Returns: how many are removed.
+    public func trimAudit(now: Int, most: Int) throws -> Int {
+        try query("SELECT trim_audit_log(date_trunc('month', to_timestamp(\(now)) - interval '400 days', 'UTC'), \(most)) AS lines")[0]
+            .get("lines")
+    }
+
     /// Recomputes the chain of a project, or of all projects and the platform, from the rows.
     public func verifyAudit(of project: ID<Project>? = nil) throws -> AuditVerdict {
         let chain = project?.description

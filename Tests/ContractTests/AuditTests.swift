@@ -103,6 +103,7 @@ struct AuditTests {
             let statements: [SQL] = [
                 "UPDATE audit_log SET action = 'a.b'", "DELETE FROM audit_log", "TRUNCATE audit_log", "UPDATE audit_heads SET seq = 0",
                 "DELETE FROM audit_heads", "ALTER TABLE audit_log DISABLE TRIGGER USER",
+                "WITH trim AS MATERIALIZED (SELECT set_config('xerotier.trims_audit', 'yes', true)) DELETE FROM audit_log",
             ]
             for statement in statements {
                 #expect(throws: (any Error).self) { try project.withConnection { try $0.query(statement) } }
@@ -126,6 +127,36 @@ struct AuditTests {
             #expect(seen.count == 1)
             let verdict = try database.system().withConnection { try $0.verifyAudit() }
             #expect(verdict == AuditVerdict(chains: 2, rows: 2, faults: []))
+        }
+    }
+
+    @Test func linesGoByMonthsAfterFourHundredDaysAndTheRestCanBeVerified() async throws {
+        try await onThread {
+            let database = try PostgresServer.makeDatabase()
+            let project = try database.makeProject("acme")
+            _ = try database.makeProject("other")
+            for number in 1...6 { _ = try project.withConnection { try $0.createKey(Self.newKey("\(number)"), by: tester) } }
+            let system = database.system()
+            func trim(days: Int, most: Int = 100) throws -> Int {
+                let rows = try database.connect().query("SELECT extract(epoch FROM min(at))::bigint AS first FROM audit_log")
+                let first: Int = try rows[0].get("first")
+                return try system.withConnection { try $0.trimAudit(now: first + days * 86_400, most: most) }
+            }
+            func verdict() throws -> AuditVerdict { try system.withConnection { try $0.verifyAudit() } }
+            // The month of a line is kept as a whole.
+            #expect(try trim(days: 400) == 0)
+            #expect(try trim(days: 440, most: 3) == 3)
+            #expect(try verdict() == AuditVerdict(chains: 2, rows: 5, faults: []))
+            #expect(try inBatches(of: 3) { try trim(days: 440, most: $0) } == 5)
+            #expect(try verdict() == AuditVerdict(chains: 2, rows: 0, faults: []))
+            // A chain of which all is gone goes on. What somebody removes from it is missed, and the rest stays as evidence.
+            for number in 7...9 { _ = try project.withConnection { try $0.createKey(Self.newKey("\(number)"), by: tester) } }
+            #expect(try verdict() == AuditVerdict(chains: 2, rows: 3, faults: []))
+            try Self.tamper(database, "DELETE FROM audit_log WHERE seq = 9")
+            let missing = AuditVerdict.Fault(chain: project.id.description, seq: 9, problem: "missing")
+            #expect(try verdict().faults == [missing])
+            #expect(try trim(days: 440) == 0)
+            #expect(try verdict() == AuditVerdict(chains: 2, rows: 2, faults: [missing]))
         }
     }
 

@@ -1165,6 +1165,8 @@ CREATE FUNCTION public.refuse_audit_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
+    -- No role but the owner may delete at all; this keeps the owner from doing it by mistake.
+    IF TG_OP = 'DELETE' AND current_setting('xerotier.trims_audit', true) = 'yes' THEN RETURN NULL; END IF;
     RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'insufficient_privilege';
 END
 $$;
@@ -1183,6 +1185,42 @@ BEGIN
     LOCK TABLE usage_events IN SHARE ROW EXCLUSIVE MODE;
     UPDATE usage_events SET xid = '3';
     UPDATE usage_progress SET watermark = usage_horizon();
+END
+$$;
+
+
+--
+-- Name: trim_audit_log(timestamp with time zone, integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.trim_audit_log(older_than timestamp with time zone, most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    head audit_heads;
+    last_seq bigint;
+    last_hash bytea;
+    lines bigint;
+    wanted bigint := most;
+BEGIN
+    PERFORM set_config('xerotier.trims_audit', 'yes', true);
+    FOR head IN
+        SELECT h.* FROM audit_heads h JOIN audit_log a
+            ON (a.project_id = h.chain OR (h.chain = 'platform' AND a.project_id IS NULL)) AND a.seq = h.trimmed_seq + 1
+        WHERE a.at < older_than FOR UPDATE OF h SKIP LOCKED
+    LOOP
+        EXIT WHEN wanted <= 0;
+        SELECT seq, hash INTO last_seq, last_hash FROM audit_log
+        WHERE (project_id = head.chain OR (head.chain = 'platform' AND project_id IS NULL)) AND seq <= head.trimmed_seq + wanted AND at < older_than ORDER BY seq DESC LIMIT 1;
+        SELECT count(*) INTO lines FROM audit_log WHERE (project_id = head.chain OR (head.chain = 'platform' AND project_id IS NULL)) AND seq <= last_seq;
+        CONTINUE WHEN lines <> last_seq - head.trimmed_seq;
+        UPDATE audit_heads SET trimmed_seq = last_seq, trimmed_hash = last_hash WHERE chain = head.chain;
+        DELETE FROM audit_log WHERE (project_id = head.chain OR (head.chain = 'platform' AND project_id IS NULL)) AND seq <= last_seq;
+        wanted := wanted - lines;
+    END LOOP;
+    PERFORM set_config('xerotier.trims_audit', '', true);
+    RETURN most - wanted;
 END
 $$;
 
@@ -3930,6 +3968,14 @@ REVOKE ALL ON FUNCTION public.outbox_fans_out() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.restart_usage_rollups() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.restart_usage_rollups() TO xerotier_system;
+
+
+--
+-- Name: FUNCTION trim_audit_log(older_than timestamp with time zone, most integer); Type: ACL; Schema: public; Owner: -
+--
+
+REVOKE ALL ON FUNCTION public.trim_audit_log(older_than timestamp with time zone, most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.trim_audit_log(older_than timestamp with time zone, most integer) TO xerotier_system;
 
 
 --

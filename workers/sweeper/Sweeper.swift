@@ -1,6 +1,8 @@
+import Accounts
 import ArgumentParser
 import Billing
 import Configuration
+import Foundation
 import Jobs
 import Logging
 import Notifications
@@ -44,13 +46,15 @@ private struct Sweep {
     private let metrics: Metrics
     /// nil = there is no object store.
     private let storage: StorageSweep?
-    private let nights: Nights
+    private let storageNights: Nights
+    private let auditNights: Nights
 
     /// Holds in one transaction: their projects' accounts are locked for so long.
     private static let holdsInBatch = 100
     private static let keysInBatch = 1_000
     private static let deliveriesInBatch = 1_000
-    /// Between two looks through the whole object store, in seconds.
+    private static let auditLinesInBatch = 1_000
+    /// Between two looks through the whole object store, or at the age of the audit log, in seconds.
     private static let night = 86_400.0
 
     init(_ process: WorkerProcess) throws {
@@ -64,7 +68,8 @@ private struct Sweep {
         storage = try Self.store(process.configuration.store).map {
             StorageSweep(database: process.database, store: $0, timeScale: timeScale, logger: process.logger)
         }
-        nights = Nights(seconds: process.scaled(Self.night))
+        storageNights = Nights(seconds: process.scaled(Self.night))
+        auditNights = Nights(seconds: process.scaled(Self.night))
         var options = JobSweep.Options()
         options.doneKept = process.scaled(options.doneKept)
         options.deadKept = process.scaled(options.deadKept)
@@ -73,7 +78,7 @@ private struct Sweep {
 
     func run() throws {
         var failure: (any Error)?
-        for part in [sweepJobs, readQueues, expireHolds, forgetKeys, forgetDeliveries, sweepStorage] {
+        for part in [sweepJobs, readQueues, expireHolds, forgetKeys, forgetDeliveries, trimAudit, sweepStorage] {
             do { try part() } catch { failure = failure ?? error }
         }
         if let failure { throw failure }
@@ -131,13 +136,23 @@ private struct Sweep {
         if forgotten > 0 { logger.notice("old deliveries are forgotten", metadata: ["deliveries": "\(forgotten)"]) }
     }
 
+    private func trimAudit() throws {
+        guard auditNights.isDue() else { return }
+        let now = Int(Date().timeIntervalSince1970)
+        let removed = try inBatches(of: Self.auditLinesInBatch) { most in
+            try database.withConnection { try $0.trimAudit(now: now, most: most) }
+        }
+        if removed > 0 { logger.notice("old lines of the audit log are removed", metadata: ["lines": "\(removed)"]) }
+        auditNights.done()
+    }
+
     /// Last, because only this waits for something other than Postgres.
     private func sweepStorage() throws {
         guard let storage else { return }
         try storage.sweep()
-        guard nights.isDue() else { return }
+        guard storageNights.isDue() else { return }
         try storage.reconcile()
-        nights.done()
+        storageNights.done()
     }
 
     /// One attempt with little patience: the jobs wait for it, and the next round is another one.
@@ -150,18 +165,9 @@ private struct Sweep {
         settings.attempts = 1
         return try (StoreSignature(rawValue: configuration.signature) ?? .v4).store(settings)
     }
-
-    private func inBatches(of size: Int, _ batch: (Int) throws -> Int) rethrows -> Int {
-        var total = 0
-        while true {
-            let count = try batch(size)
-            total += count
-            if count < size { return total }
-        }
-    }
 }
 
-/// When the store was last looked through. It belongs to the thread that sweeps.
+/// When something that is done each night was last done. It belongs to the thread that sweeps.
 private final class Nights {
     private let seconds: Double
     private var last: ContinuousClock.Instant?
