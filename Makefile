@@ -42,10 +42,11 @@ format: ## format the Swift sources
 format-check: ## fail where the Swift sources are not formatted
 	swift format lint --strict --recursive --parallel $(SWIFT_SOURCES)
 
-bench: build ## our stack against bare nginx, as multiples; what embeddings, structured streams and files cost
+bench: build ## our stack against bare nginx, as multiples; what embeddings, structured streams, files and jobs cost
 	@infra/bench/run
 	@infra/bench/inference
 	@infra/bench/files
+	@timeout 600 infra/bench/jobs
 
 bench-files: build ## 256 MiB up and down, beside the same bytes put straight into the store with libs3
 	@infra/bench/files
