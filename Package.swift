@@ -76,7 +76,8 @@ let package = Package(
         .target(name: "Agents", dependencies: ["Server", "Tenancy", "Crypto", "JSON", "Accounts", "Jobs", "Redis", "ZeroMQ"]),
         .target(name: "Storage", dependencies: ["Server", "Tenancy", "Crypto", "Jobs", "JSON", "ObjectStore", "Redis", "Threads"]),
         .target(
-            name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema", "Threads"], exclude: ["FIELDS.md"]
+            name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema", "Mesh", "Threads", "ZeroMQ"],
+            exclude: ["FIELDS.md"]
         ),
 
         .target(
@@ -95,7 +96,7 @@ let package = Package(
             name: "gateway",
             dependencies: [
                 "Addresses", "Configuration", "Server", "Tenancy", "Jobs", "Accounts", "Agents", "Billing", "Catalog", "Notifications",
-                "Inference", "HTTPClient", "ObjectStore", "Storage", "CThreads",
+                "Inference", "HTTPClient", "ObjectStore", "Storage", "CThreads", "ZeroMQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         .executableTarget(
@@ -133,7 +134,7 @@ let package = Package(
         .executableTarget(
             name: "broker",
             dependencies: [
-                "Agents", "Configuration", "Crypto", "Mesh", "OpenAI", "Server", "Tenancy", "Threads", "Worker", "ZeroMQ",
+                "Agents", "Configuration", "Crypto", "Mesh", "OpenAI", "Routing", "Server", "Tenancy", "Threads", "Worker", "ZeroMQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/mesh"),
@@ -144,7 +145,7 @@ let package = Package(
         .executableTarget(
             name: "xim",
             dependencies: [
-                "Crypto", "HTTPClient", "Mesh", "Supervision", "Threads", "ZeroMQ",
+                "Crypto", "HTTPClient", "JSON", "Mesh", "OpenAI", "Supervision", "Threads", "ZeroMQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ]),
 
@@ -181,7 +182,7 @@ let package = Package(
             name: "SupervisionTests", dependencies: ["Supervision", .product(name: "Logging", package: "swift-log")]),
         .testTarget(name: "AgentsTests", dependencies: ["Agents", "Crypto", "JSON", "OpenAI"]),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "JSON"]),
-        .testTarget(name: "InferenceTests", dependencies: ["Inference"]),
+        .testTarget(name: "InferenceTests", dependencies: ["HTTPClient", "Inference"]),
         .testTarget(
             name: "ContractTests",
             dependencies: [

@@ -178,6 +178,11 @@ public struct EndpointRecord: Sendable, Equatable {
     }
 }
 
+extension EndpointRecord {
+    /// It has no upstream of its own: workers of the mesh serve its model.
+    public var isServedByAgents: Bool { upstream.urls.isEmpty }
+}
+
 /// The endpoints and models of one project, as one consistent picture.
 public struct ProjectCatalog: Sendable {
     /// Active ones first by age; deleted ones are left out.

@@ -55,10 +55,10 @@ enum EndpointRules {
     }
 
     private static func check(_ upstream: UpstreamSettings) throws {
-        guard !upstream.urls.isEmpty else {
+        // Without an upstream agents serve it. What is said of an upstream is said of one.
+        guard !upstream.urls.isEmpty || upstream == UpstreamSettings(urls: []) else {
             throw APIError(
-                .missingRequiredParameter,
-                "Give 'upstream' with the URL of a model server: endpoints on the platform's own workers are not available yet.",
+                .missingRequiredParameter, "Give 'upstream' with the URL of a model server, or leave it out: then agents serve the model.",
                 param: "upstream.url")
         }
         if let model = upstream.model { try check(text: model, "upstream.model", in: 1...256) }

@@ -124,7 +124,16 @@ public struct Configuration: Sendable, Equatable {
         public var addresses: [String] = []
         /// The region of agents whose join key names none.
         public var region = "local"
+        /// Router processes on this machine, which gateways choose among.
+        public var processes = 1
+        /// Of this router process, from 0.
+        public var number = 0
+        /// Makes its choices the same each time; for tests.
+        public var seed: UInt64?
     }
+
+    /// Where gateways reach a router process of this machine.
+    public func meshSocket(_ number: Int) -> String { "\(runtimeDirectory)/mesh-\(number).sock" }
 
     /// Reads the file named in the environment, if any, and the environment.
     public static func load(environment: [String: String] = ProcessInfo.processInfo.environment) throws -> Configuration {

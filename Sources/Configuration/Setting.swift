@@ -96,6 +96,14 @@ struct Setting: Sendable {
                 }
                 configuration.mesh.region = text
             }, read: { $0.mesh.region }),
+        integer("mesh.processes", \.mesh.processes, 1...64),
+        integer("mesh.number", \.mesh.number, 0...63),
+        Setting(
+            key: "router.seed", isSecret: false,
+            apply: { text, configuration in
+                guard let seed = UInt64(text) else { throw ConfigurationError("router.seed: must be a whole number") }
+                configuration.mesh.seed = seed
+            }, read: { $0.mesh.seed.map { "\($0)" } ?? "" }),
         list("trusted.proxies", \.trustedProxies, of: "a range such as 10.0.0.0/8") { IPRange($0) == nil ? nil : $0 },
         Setting(
             key: "time.scale", isSecret: false,

@@ -3,7 +3,8 @@ import Glibc
 
 /// Wakes a thread that waits on descriptors (https://man7.org/linux/man-pages/man2/eventfd.2.html).
 package final class Doorbell: Sendable {
-    private let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+    /// Readable from a ring until it is taken back; for who waits for more than two things.
+    package let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
 
     package enum Outcome: Sendable { case rung, descriptorReady, timedOut }
 

@@ -69,7 +69,7 @@ final class FetchedImages: Upstream {
 }
 
 /// A call that failed before it began.
-private final class FailedCall: UpstreamCall {
+final class FailedCall: UpstreamCall {
     private let error: APIError
     let workerID = ""
     let attempts = 1

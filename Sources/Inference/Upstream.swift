@@ -14,10 +14,12 @@ public struct UpstreamRequest: Sendable {
     public var queueWait: Duration
     /// Readable = the client is gone; nil where nobody listens (batches).
     public var clientDescriptor: Int32?
+    /// What the choice of a worker depends on; nil where there is none to choose.
+    public var routing: RoutedRequest?
 
     public init(
         path: String, body: [UInt8], isStream: Bool, requestID: String, deadline: ContinuousClock.Instant, queueWait: Duration,
-        clientDescriptor: Int32?
+        clientDescriptor: Int32?, routing: RoutedRequest? = nil
     ) {
         self.path = path
         self.body = body
@@ -26,6 +28,7 @@ public struct UpstreamRequest: Sendable {
         self.deadline = deadline
         self.queueWait = queueWait
         self.clientDescriptor = clientDescriptor
+        self.routing = routing
     }
 
     /// The member that the model reads.
@@ -36,6 +39,23 @@ public struct UpstreamRequest: Sendable {
         default: "messages"
         }
     }
+}
+
+/// What the choice of a worker of the mesh depends on (05 §2-8).
+public struct RoutedRequest: Sendable {
+    /// `service_tier`, as it is echoed.
+    public var profile = "default"
+    /// Estimated.
+    public var promptTokens = 0
+    public var answerTokens = 0
+    /// The only region that is allowed.
+    public var region: String?
+    /// Milliseconds.
+    public var timeToFirstToken: Double?
+    public var timePerToken: Double?
+    public var prefix: [UInt64] = []
+    public var cacheSalt: String?
+    public init() {}
 }
 
 /// What happened next on a call.

@@ -9,6 +9,7 @@ public final class UpstreamPool: Sendable {
     private let settings: HTTPUpstreamSettings
     private let health: UpstreamHealth
     private let placesPerProcess: @Sendable (EndpointRecord) -> Int
+    private let mesh: MeshLinks?
     private let state = Lock<[ID<Endpoint>: Entry]>([:])
 
     private struct Entry {
@@ -18,17 +19,24 @@ public final class UpstreamPool: Sendable {
         var lastUse: ContinuousClock.Instant
     }
 
-    /// - Parameter placesPerProcess: this process' share of the endpoint's `max_concurrent`.
+    /// - Parameters:
+    ///   - mesh: to agents, for endpoints without an upstream of their own; nil where there are none.
+    ///   - placesPerProcess: this process' share of the endpoint's `max_concurrent`.
     public init(
-        settings: HTTPUpstreamSettings, health: UpstreamHealth, placesPerProcess: @escaping @Sendable (EndpointRecord) -> Int
+        settings: HTTPUpstreamSettings, health: UpstreamHealth, mesh: MeshLinks? = nil,
+        placesPerProcess: @escaping @Sendable (EndpointRecord) -> Int
     ) {
+        self.mesh = mesh
         self.settings = settings
         self.health = health
         self.placesPerProcess = placesPerProcess
     }
 
     public func upstream(of endpoint: EndpointRecord) -> any Upstream {
-        state.withLock { entries in
+        if endpoint.isServedByAgents {
+            return mesh.map { MeshUpstream(endpoint, links: $0) } ?? NoMesh()
+        }
+        return state.withLock { entries in
             if let known = entries[endpoint.id], known.generation == endpoint.generation, known.settings == endpoint.upstream {
                 entries[endpoint.id]?.lastUse = .now
                 return known.upstream

@@ -25,9 +25,12 @@ public enum Frame: Sendable, Equatable {
     case curveRotateAck(CurveRotateAck)
     case drain(Drain)
     case bye(Bye)
+    case attach(Attach)
+    case route(RouteRequest)
+    case routed(Routed)
 
-    /// Who sends it.
-    public enum Sender: Sendable, CaseIterable { case agent, router }
+    /// Who sends it: an agent and its router, or a gateway and the router that it asks; `relay` is the router as gateways hear it.
+    public enum Sender: Sendable, CaseIterable { case agent, router, gateway, relay }
 
     /// As it stands in the first part of a message.
     public enum Kind: String, Sendable, CaseIterable {
@@ -42,14 +45,18 @@ public enum Frame: Sendable, Equatable {
         case curveRotate = "curve_rotate"
         case curveRotateAck = "curve_rotate_ack"
         case drain, bye
+        case attach, route, routed
 
         public func isSent(by sender: Sender) -> Bool {
             switch self {
-            case .hello, .heartbeat, .leaseRenewal, .accept, .reject, .chunk, .done, .error, .progress, .modelStatus, .kvEvent,
-                .curveRotateAck:
-                sender == .agent
-            case .welcome, .leaseAck, .dispatch, .credit, .cancel, .modelAssign, .pause, .resume, .curveRotate: sender == .router
-            case .drain, .bye: true
+            case .hello, .heartbeat, .leaseRenewal, .accept, .reject, .progress, .modelStatus, .kvEvent, .curveRotateAck: sender == .agent
+            case .chunk, .done, .error: sender == .agent || sender == .relay
+            case .welcome, .leaseAck, .dispatch, .modelAssign, .pause, .resume, .curveRotate: sender == .router
+            case .credit, .cancel: sender == .router || sender == .gateway
+            case .attach, .route: sender == .gateway
+            case .routed: sender == .relay
+            case .drain: sender != .gateway
+            case .bye: sender == .agent || sender == .router
             }
         }
     }
@@ -83,6 +90,9 @@ public enum Frame: Sendable, Equatable {
         case .curveRotateAck(let body): (.curveRotateAck, body)
         case .drain(let body): (.drain, body)
         case .bye(let body): (.bye, body)
+        case .attach(let body): (.attach, body)
+        case .route(let body): (.route, body)
+        case .routed(let body): (.routed, body)
         }
     }
 
@@ -111,6 +121,9 @@ public enum Frame: Sendable, Equatable {
         case .curveRotateAck: self = .curveRotateAck(try CurveRotateAck(fields))
         case .drain: self = .drain(try Drain(fields))
         case .bye: self = .bye(try Bye(fields))
+        case .attach: self = .attach(try Attach(fields))
+        case .route: self = .route(try RouteRequest(fields))
+        case .routed: self = .routed(try Routed(fields))
         }
     }
 }

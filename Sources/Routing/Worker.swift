@@ -26,6 +26,7 @@ public struct Features: OptionSet, Sendable {
     public static let tools = Features(rawValue: 1)
     public static let vision = Features(rawValue: 2)
     public static let guidedDecoding = Features(rawValue: 4)
+    public static let all: Features = [.tools, .vision, .guidedDecoding]
 }
 
 public enum TaskMode: String, Sendable, CaseIterable { case chat, completion, embed, rerank, score }
@@ -40,6 +41,7 @@ public struct TaskModes: OptionSet, Sendable {
     public static let embed = TaskModes(.embed)
     public static let rerank = TaskModes(.rerank)
     public static let score = TaskModes(.score)
+    public static let all: TaskModes = [.chat, .completion, .embed, .rerank, .score]
 
     public init(_ mode: TaskMode) {
         rawValue =

@@ -30,6 +30,8 @@ struct Assembly {
     private let credit: Credit
     private let limiter: RateLimiter
     private let health: UpstreamHealth
+    /// nil where no agents serve.
+    private let mesh: MeshLinks?
     /// nil where requests of models are served: they leave no thread for it.
     private let prober: EndpointProber?
     private let invalidation: RedisSubscriber
@@ -79,7 +81,11 @@ struct Assembly {
         // An upstream's places are shared out evenly, at least one to each process: all together stay within `max_concurrent` as long as it is
         // not below the number of processes.
         let processes = configuration.gateway.processes
-        let upstreams = UpstreamPool(settings: upstreamSettings, health: health) { max(1, $0.upstream.maxConcurrent / processes) }
+        let mesh = Self.mesh(configuration, logger)
+        let upstreams = UpstreamPool(settings: upstreamSettings, health: health, mesh: mesh) {
+            max(1, $0.upstream.maxConcurrent / processes)
+        }
+        self.mesh = mesh
         let invalidations = Invalidations(redis: redis, logger: logger)
         let isPlatform = configuration.gateway.role == "platform"
         let prober =
@@ -168,6 +174,12 @@ struct Assembly {
             addresses: configuration.mesh.addresses, region: configuration.mesh.region)
     }
 
+    /// nil where no agents serve.
+    private static func mesh(_ configuration: Configuration, _ logger: Logger) -> MeshLinks? {
+        guard !configuration.mesh.secretKey.isEmpty else { return nil }
+        return MeshLinks(sockets: (0..<configuration.mesh.processes).map(configuration.meshSocket), logger: logger)
+    }
+
     /// nil where no callbacks are taken.
     private static func stripe(_ configuration: Configuration, outbound: OutboundGuard) throws -> StripeProvider? {
         let settings = configuration.billing
@@ -196,6 +208,7 @@ struct Assembly {
         invalidation.stop()
         prober?.stop()
         health.stop()
+        mesh?.stop()
         limiter.stop()
         authenticator.shutdown()
         catalog.shutdown()

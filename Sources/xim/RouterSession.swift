@@ -2,11 +2,18 @@ import Crypto
 import Foundation
 import Logging
 import Mesh
+import Threads
 import ZeroMQ
 
-/// An agent's connection to the router. All of it belongs to the thread that runs it.
+/// An agent's connection to one router. All of it belongs to the thread that runs it.
 final class RouterSession {
     private let enrolment: Enrolment
+    private let serving: Serving
+    private let coalesce: Duration
+    private let outbox = SessionOutbox()
+    private let credits = SessionCredits()
+    /// What this router has dispatched, by key.
+    private var requests: [String: ServedRequest] = [:]
     private let socket: ZeroMQSocket
     private let monitor: ZeroMQMonitor
     private let logger: Logger
@@ -14,14 +21,23 @@ final class RouterSession {
     /// What the router said last.
     private var heartbeat = Duration.seconds(10)
     private var lease = Duration.seconds(30)
+    private var toldModels: [ModelReport] = []
     private var isConnected = false
     private var isWelcome = false
     private var lastAck = ContinuousClock.now
     private var nextHeartbeat = ContinuousClock.now
 
-    /// - Parameter keys: the agent's own, which it enrolled with.
-    init(_ enrolment: Enrolment, keys: CurveKeys, logger: Logger) throws {
+    /// - Parameters:
+    ///   - address: of the router.
+    ///   - keys: the agent's own, which it enrolled with.
+    ///   - coalesce: how long chunks are gathered before they go out in one frame.
+    init(
+        _ enrolment: Enrolment, at address: String, keys: CurveKeys, serving: Serving, coalesce: Duration = .milliseconds(20),
+        logger: Logger
+    ) throws {
         self.enrolment = enrolment
+        self.serving = serving
+        self.coalesce = coalesce
         self.logger = logger
         let context = try ZeroMQContext()
         let name = AgentName(workerID: enrolment.workerID, nonce: Random.bytes(16))
@@ -33,15 +49,23 @@ final class RouterSession {
             ]
         socket = try ZeroMQSocket(context, .dealer, options)
         monitor = try ZeroMQMonitor(of: socket, in: context, name: "router")
-        guard let address = enrolment.routerAddresses.first else { throw AgentProblem("the router has no address; enroll again") }
         try socket.connect(address)
+        serving.engine.onChange(outbox.bell)
     }
 
-    /// Stays until `isStopped`, and says goodbye then.
+    /// Stays until `isStopped`, lets what runs end for `grace` then, and says goodbye.
     /// - Throws: `AgentProblem` when the router wants this agent no more.
-    func run(until isStopped: () -> Bool) throws {
-        while !isStopped() {
-            _ = try ZeroMQPoll.wait(for: [.socket(socket), .socket(monitor.socket)], atMost: .milliseconds(100))
+    func run(until isStopped: () -> Bool, grace: Duration) throws {
+        var drainEnd: ContinuousClock.Instant?
+        defer { cancelAll() }
+        while drainEnd.map({ ContinuousClock.now < $0 && !requests.isEmpty }) ?? true {
+            if drainEnd == nil && isStopped() {
+                serving.drain()
+                drainEnd = .now + grace
+                if isWelcome { try say(.drain(Drain(deadlineSeconds: Int(grace / .seconds(1))))) }
+            }
+            _ = try ZeroMQPoll.wait(
+                for: [.socket(socket), .socket(monitor.socket), .descriptor(outbox.bell.descriptor)], atMost: .milliseconds(100))
             while let event = try monitor.next() {
                 switch event.kind {
                 case .admitted:
@@ -49,47 +73,111 @@ final class RouterSession {
                     try hello()
                 case .disconnected:
                     (isConnected, isWelcome) = (false, false)
+                    // The router has given them to others, or ended them.
+                    cancelAll()
                     logger.warning("the connection to the router is lost")
                 case .refused, .handshakeFailed: logger.warning("the router does not let this agent in")
                 default: break
                 }
             }
             while let parts = try socket.receive() { try take(parts) }
+            try sendAnswers()
             let now = ContinuousClock.now
             if isConnected && now - lastAck > lease {
                 logger.warning("the router is silent")
                 isWelcome = false
                 lastAck = now
+                cancelAll()
                 try hello()
             }
             if isWelcome && now >= nextHeartbeat {
                 nextHeartbeat = now + heartbeat
-                try say(.heartbeat(Heartbeat(inFlight: 0, models: [], errorsInMinute: 0, inFlightIDs: [])))
+                try say(.heartbeat(beat))
             }
         }
         try say(.bye(Bye(reason: .shutdown)))
     }
 
+    private var beat: Heartbeat {
+        Heartbeat(
+            inFlight: serving.running, running: serving.running, models: serving.engine.models, errorsInMinute: 0,
+            inFlightIDs: requests.values.map(\.id))
+    }
+
     private func hello() throws {
         sequence = 0
+        toldModels = serving.engine.models
         try say(
             .hello(
                 Hello(
                     agentID: enrolment.agentID, workerID: enrolment.workerID, version: XimAgent.configuration.version, role: .inference,
-                    token: enrolment.token, accelerators: [], maxConcurrent: enrolment.maxConcurrent, models: [], inFlight: [],
-                    kvSequence: 0)))
+                    token: enrolment.token, accelerators: [], maxConcurrent: serving.most, models: toldModels,
+                    inFlight: requests.values.map(\.id), kvSequence: 0)))
     }
+
+    /// Frames of answers that are ready, and the end of those that have ended.
+    private func sendAnswers() throws {
+        for entry in outbox.take() {
+            if let message = entry.message, requests["\(message.id)/\(message.attempt)"] != nil, isConnected,
+                try socket.send(message.parts) != .sent
+            {
+                logger.warning("a frame could not be sent", metadata: ["request": "\(message.id)"])
+            }
+            if let key = entry.ended {
+                requests[key] = nil
+                credits.end(key)
+            }
+        }
+        if isWelcome && serving.engine.models != toldModels {
+            toldModels = serving.engine.models
+            try say(.heartbeat(beat))
+        }
+    }
+
+    private func cancelAll() { requests.values.forEach { $0.cancel() } }
+
+    private func begin(_ message: Message, _ dispatch: Dispatch) throws {
+        func refuse(_ code: Reject.Code, _ fault: Fault) throws {
+            let reject = Frame.reject(Reject(code: code, fault: fault, retryMilliseconds: 50))
+            _ = try socket.send(Message(id: message.id, attempt: message.attempt, sequence: 0, time: Self.time, reject).parts)
+        }
+        guard case .inference(_, let model, _) = dispatch.work else { return try refuse(.unsupported, .agent) }
+        guard serving.engine.models.contains(where: { $0.modelID == model.id && $0.version == model.version }) else {
+            return try refuse(.notLoaded, .agent)
+        }
+        switch serving.take() {
+        case .busy: return try refuse(.busy, .agent)
+        case .draining: return try refuse(.draining, .agent)
+        case .taken: break
+        }
+        let accept = Message(id: message.id, attempt: message.attempt, sequence: 0, time: Self.time, .accept(Accept(queuePosition: 0)))
+        _ = try socket.send(accept.parts)
+        let request = ServedRequest(message, dispatch, serving: serving, outbox: outbox, credits: credits, coalesce: coalesce)
+        credits.begin(request.key, credits: dispatch.credit)
+        requests[request.key] = request
+        startThread("request", stackSize: 512 << 10) { request.run() }
+    }
+
+    private static var time: Int { Int(Date().timeIntervalSince1970 * 1_000) }
 
     private func take(_ parts: [ZeroMQPart]) throws {
         let message: Message?
         do throws(FrameError) { message = try Message.read(parts[...], from: .router) } catch {
             return logger.warning("a message of the router cannot be read", metadata: ["error": "\(error)"])
         }
-        switch message?.frame {
+        guard let message else { return }
+        let key = "\(message.id)/\(message.attempt)"
+        switch message.frame {
+        case .dispatch(let dispatch): try begin(message, dispatch)
+        case .credit(let credit):
+            credits.returned(credit, to: key)
+            requests[key]?.wake()
+        case .cancel: requests[key]?.cancel()
         case .welcome(let welcome):
             heartbeat = .milliseconds(welcome.heartbeatMilliseconds)
             lease = .seconds(welcome.leaseSeconds)
             (isWelcome, lastAck, nextHeartbeat) = (true, .now, .now)
+            for request in requests.values where welcome.cancel.contains(request.id) { request.cancel() }
             logger.notice("connected", metadata: ["worker": "\(enrolment.workerID)"])
         case .leaseAck: lastAck = .now
         case .bye(let bye):
@@ -105,7 +193,7 @@ final class RouterSession {
     }
 
     private func say(_ frame: Frame) throws {
-        let message = Message(sequence: sequence, time: Int(Date().timeIntervalSince1970 * 1_000), frame)
+        let message = Message(sequence: sequence, time: Self.time, frame)
         if try socket.send(message.parts) == .sent { sequence += 1 }
     }
 }

@@ -31,7 +31,7 @@ class Agent:
     """The program with a home of its own."""
 
     def __init__(self, home: pathlib.Path, origin: str):
-        self.environment = {"HOME": str(home), "PATH": os.environ["PATH"], "XEROTIER_AGENT_ROUTER_URL": origin, "XEROTIER_AGENT_ALLOW_INSECURE": "1"}
+        self.environment = {"HOME": str(home), "PATH": os.environ["PATH"], "XEROTIER_AGENT_ROUTER_URL": origin, "XEROTIER_AGENT_ALLOW_INSECURE": "1", "XEROTIER_AGENT_ENGINE_URL": "http://127.0.0.1:1"}
         self.state = home / ".config" / "xerotier"
         self.log = home / "log"
 

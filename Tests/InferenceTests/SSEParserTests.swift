@@ -1,4 +1,4 @@
-import Inference
+import HTTPClient
 import Testing
 
 @Suite struct SSEParserTests {

@@ -8,7 +8,7 @@ struct Sample: Sendable, CustomStringConvertible {
     let optional: [String]
 
     var description: String { frame.kind.rawValue }
-    var sender: Frame.Sender { frame.kind.isSent(by: .agent) ? .agent : .router }
+    var sender: Frame.Sender { Frame.Sender.allCases.first { frame.kind.isSent(by: $0) } ?? .agent }
 
     init(_ frame: Frame, _ required: String, optional: String = "") {
         self.frame = frame
@@ -92,5 +92,19 @@ struct Sample: Sendable, CustomStringConvertible {
             "new_public_key sig"),
         Sample(.drain(Drain(deadlineSeconds: 30)), "deadline_s"),
         Sample(.bye(Bye(reason: .version)), "reason"),
+        Sample(.attach(Attach()), ""),
+        Sample(
+            .route(
+                RouteRequest(
+                    Dispatch(
+                        work: .inference(.chat, model: .init(id: "model_1", version: "3"), body: Array("{}".utf8)), deadline: 60_000,
+                        priority: 25, credit: 64, cacheSalt: "salt", prefix: [1, .max], project: "proj_1", trace: "req_1"),
+                    isStream: true, tier: "self_hosted", queueWait: 5_000, promptTokens: 12, answerTokens: 256, profile: "default",
+                    regions: ["us-east-1"], ingressRegion: "us-east-1", timeToFirstToken: 200, timePerToken: 20)),
+            "task model_id version body deadline_ms priority credit prefix project stream tier queue_wait_ms prompt_tokens answer_tokens profile",
+            optional: "cache_salt trace regions ingress_region ttft_ms tpot_ms"),
+        Sample(
+            .routed(Routed(workerID: "us-east-1:agt_1", attempts: 2, queueTime: 1_200, decisionTime: 90)),
+            "worker_id attempts queue_us decision_us"),
     ]
 }

@@ -1,16 +1,15 @@
 import Agents
-import Crypto
 import Foundation
 import Logging
 import Mesh
-import OpenAI
+import Routing
 import Server
 import Threads
 import ZeroMQ
 
-/// The router's socket and the sessions on it. All of it belongs to the thread that runs it.
+/// The router: agents on one socket, gateways on another, and the requests that go between them. All of it belongs to the thread that runs it.
 final class Broker {
-    private struct Session {
+    struct Session {
         let name: AgentName
         let agentID: String
         var lease: Lease
@@ -20,61 +19,124 @@ final class Broker {
         var rotation: [UInt8]?
     }
 
-    private let router: ZeroMQSocket
-    private let directory: AgentDirectory
-    private let limits: Lease.Limits
-    private let timeScale: Double
-    private let metrics: Metrics
-    private let logger: Logger
+    let directory: AgentDirectory
+    let timeScale: Double
+    let metrics: Metrics
+    let logger: Logger
+    private let agents: ZeroMQSocket
+    private let gateways: ZeroMQSocket
+    private let agentMonitor: ZeroMQMonitor
+    private let gatewayMonitor: ZeroMQMonitor
+
     /// By worker id.
-    private var sessions: [String: Session] = [:]
+    var sessions: [String: Session] = [:]
+    var workers = WorkerTable()
+    var requests: [String: MeshRequest] = [:]
+    /// Ids of requests with something to do at a certain time.
+    var timed: Set<String> = []
+    var pools: [PoolName: Pool] = [:]
+    var index = PrefixIndex(start: Broker.now)
+    var chooser = Chooser()
+    var generator: SplitMix64
+    /// Gateways that are attached, by name.
+    var attached: Set<[UInt8]> = []
+    var isDraining = false
+    /// What agents said they can have at a time, by worker id.
+    var limits: [String: Int] = [:]
+    /// The same, as their owners lowered it.
+    var capacities: [String: Int] = [:]
+    /// Workers that said that they drain, by worker id.
+    var drainingByThemselves: Set<String> = []
+    /// Workers that said they are busy, and until when they get nothing more.
+    var busy: [String: Instant] = [:]
+    private var nextLook: Instant = 0
+    private var nextRequestLook: Instant = 0
     /// Agents heard of since the directory was told.
-    private var heard: [String: AgentReport?] = [:]
-    private var left: Set<String> = []
-    private let sessionCount = Lock(0)
+    var heard: [String: AgentReport?] = [:]
+    var left: Set<String> = []
+    let counts = Lock((sessions: 0, requests: 0, waiting: 0))
 
-    static let leaseSeconds = 30.0
-    private static let heartbeatMilliseconds = 10_000.0
-    private static let creditWindow = 64
     private static let longestPart = 32 << 20
+    /// Messages of one socket before the other has its turn.
+    private static let turn = 256
+    /// How long running requests may go on after SIGTERM.
+    private static let drainTime = 30.0
 
-    /// - Parameter address: such as `tcp://*:5555`.
+    /// - Parameters:
+    ///   - address: for agents, such as `tcp://*:5555`.
+    ///   - gatewayAddress: such as `ipc:///run/xerotier/mesh-0.sock`.
+    ///   - seed: of the choices; nil = another one each time.
     init(
-        context: ZeroMQContext, keys: CurveKeys, address: String, directory: AgentDirectory, timeScale: Double, metrics: Metrics,
-        logger: Logger
+        context: ZeroMQContext, keys: CurveKeys, address: String, gatewayAddress: String, directory: AgentDirectory, timeScale: Double,
+        seed: UInt64?, metrics: Metrics, logger: Logger
     ) throws {
-        let options: [ZeroMQOption] =
-            ZeroMQOption.curveServer(keys, domain: "agents") + ZeroMQOption.heartbeat(milliseconds: 2_000, timeout: 6_000) + [
+        let heartbeat = ZeroMQOption.heartbeat(milliseconds: 2_000, timeout: 6_000)
+        agents = try ZeroMQSocket(
+            context, .router,
+            ZeroMQOption.curveServer(keys, domain: "agents") + heartbeat + [
                 .sendHighWaterMark(10_000), .receiveHighWaterMark(10_000), .sendBuffer(4 << 20), .receiveBuffer(4 << 20),
                 .longestPart(Self.longestPart), .mandatory, .handover, .linger(milliseconds: 1_000),
-            ]
-        router = try ZeroMQSocket(context, .router, options)
-        try router.bind(address)
+            ])
+        agentMonitor = try ZeroMQMonitor(of: agents, in: context, name: "agents")
+        // Credits bound what waits for a gateway.
+        gateways = try ZeroMQSocket(
+            context, .router,
+            heartbeat + [
+                .sendHighWaterMark(0), .receiveHighWaterMark(0), .longestPart(Self.longestPart), .mandatory, .handover,
+                .linger(milliseconds: 1_000),
+            ])
+        gatewayMonitor = try ZeroMQMonitor(of: gateways, in: context, name: "gateways")
+        try agents.bind(address)
+        try gateways.bind(gatewayAddress)
         self.directory = directory
         self.timeScale = timeScale
-        limits = Lease.Limits(timeScale: timeScale)
+        generator = SplitMix64(seed: seed ?? .random(in: 0...UInt64.max))
         self.metrics = metrics
         self.logger = logger
-        metrics.gauge("mesh_sessions") { [sessionCount] in Double(sessionCount.withLock { $0 }) }
+        metrics.gauge("mesh_sessions") { [counts] in Double(counts.withLock { $0.sessions }) }
+        metrics.gauge("router_requests") { [counts] in Double(counts.withLock { $0.requests }) }
+        metrics.gauge("router_queue_depth") { [counts] in Double(counts.withLock { $0.waiting }) }
         logger.notice("listening", metadata: ["address": "\(address)"])
     }
 
-    /// Serves until `isStopped`; then all agents are told.
+    /// Serves until `isStopped`, and then until the last request has ended; all agents are told at the end.
     func run(until isStopped: () -> Bool) throws {
-        while !isStopped() {
-            if try ZeroMQPoll.wait(for: [.socket(router)], atMost: .milliseconds(200))[0] {
-                // A peer that floods holds the leases up no longer than this.
-                for _ in 0..<1_000 {
-                    guard let parts = try router.receive() else { break }
-                    try take(parts)
-                }
+        var drainEnd = Instant.infinity
+        while Self.now < drainEnd && !(isDraining && requests.isEmpty) {
+            if isStopped() && !isDraining {
+                drainEnd = Self.now + Self.drainTime * timeScale
+                try drain()
             }
+            let ready = try ZeroMQPoll.wait(
+                for: [.socket(agents), .socket(gateways), .socket(agentMonitor.socket), .socket(gatewayMonitor.socket)],
+                atMost: .milliseconds(timed.isEmpty ? 200 : 10))
+            if ready[0] { try receive(from: agents, takeFromAgent) }
+            if ready[1] { try receive(from: gateways, takeFromGateway) }
+            if ready[2] { try lookForLostAgents() }
+            if ready[3] { try lookForLostGateways() }
             try look(at: Self.now)
         }
+        for request in Array(requests.values) { try fail(request, "stream_interrupted") }
         for worker in sessions.keys { try say(.bye(Bye(reason: .shutdown)), to: worker) }
     }
 
-    private func take(_ parts: [ZeroMQPart]) throws {
+    private func receive(from socket: ZeroMQSocket, _ take: ([ZeroMQPart]) throws -> Void) throws {
+        for _ in 0..<Self.turn {
+            guard let parts = try socket.receive() else { return }
+            try take(parts)
+        }
+    }
+
+    /// Other routers take what is new; what runs goes on.
+    private func drain() throws {
+        isDraining = true
+        logger.notice("draining", metadata: ["requests": "\(requests.count)"])
+        for gateway in attached {
+            try tell(gateway: gateway, Message(sequence: 0, time: Self.wallClock, .drain(Drain(deadlineSeconds: 30))))
+        }
+    }
+
+    private func takeFromAgent(_ parts: [ZeroMQPart]) throws {
         // Who sends is what the gate says of its key, not what it calls itself.
         guard parts.count > 1, let name = AgentName(parts[0].bytes), parts[1].userID == name.workerID else {
             metrics.count("mesh_refused_total", #"reason="name""#)
@@ -89,91 +151,60 @@ final class Broker {
         guard let message else { return }
         if case .hello(let hello) = message.frame { return try begin(hello, as: name) }
         // Before its hello, or after another start of it took its place, an agent has nothing to say.
-        guard var session = sessions[name.workerID], session.name == name else { return }
-        session.lease.heard(at: Self.now)
-        sessions[name.workerID] = session
-        if heard[session.agentID] == nil { heard[session.agentID] = .some(nil) }
+        guard sessions[name.workerID]?.name == name else { return }
+        let now = Self.now
+        sessions[name.workerID]!.lease.heard(at: now)
+        let (agent, end) = (sessions[name.workerID]!.agentID, sessions[name.workerID]!.lease.end)
+        if heard[agent] == nil { heard[agent] = .some(nil) }
+        workers.change(name.workerID) {
+            $0.leaseUntil = end
+            $0.isSuspect = false
+        }
         switch message.frame {
-        case .heartbeat(let heartbeat):
-            heard[session.agentID] = AgentReport(
-                inFlight: heartbeat.inFlight,
-                models: heartbeat.models.map { .init(modelID: $0.modelID, version: $0.version, state: $0.state.rawValue) })
-            let end = Int((Self.wallClock + Self.leaseSeconds * timeScale) * 1_000)
-            try say(.leaseAck(LeaseAck(leaseUntil: end, resendManifest: false, resultsStored: [])), to: name.workerID)
+        case .heartbeat(let heartbeat): try take(heartbeat, of: name.workerID, at: now)
+        case .accept, .reject, .chunk, .done, .error: try take(message, parts[1...], from: name.workerID, at: now)
+        case .kvEvent(let event):
+            if let slot = workers[name.workerID]?.slot {
+                index.apply(sequence: UInt64(event.sequence), removed: event.removed, isCleared: event.isCleared, at: slot)
+            }
+        case .drain:
+            drainingByThemselves.insert(name.workerID)
+            workers.change(name.workerID) { $0.state = .draining }
         case .curveRotateAck(let answer):
-            let isNew = directory.rotate(session.agentID, to: answer.newPublicKey, signature: answer.signature)
+            let isNew = directory.rotate(agent, to: answer.newPublicKey, signature: answer.signature)
             metrics.count("mesh_rotations_total", #"result="\#(isNew ? "done" : "refused")""#)
         case .bye:
-            heard[session.agentID] = nil
-            left.insert(session.agentID)
-            forget(name.workerID, because: "it said goodbye")
+            heard[agent] = nil
+            left.insert(agent)
+            try forget(name.workerID, because: "it said goodbye")
         default: break
         }
     }
 
-    private func begin(_ hello: Hello, as name: AgentName) throws {
-        guard hello.workerID == name.workerID, name.workerID.hasSuffix(":\(hello.agentID)") else {
-            metrics.count("mesh_refused_total", #"reason="name""#)
-            return
+    private func takeFromGateway(_ parts: [ZeroMQPart]) throws {
+        guard parts.count > 1 else { return }
+        let name = parts[0].bytes
+        let message: Message?
+        do throws(FrameError) { message = try Message.read(parts[1...], from: .gateway) } catch {
+            // Ours, so of another version: it will hear of it as of a router that does not answer.
+            metrics.count("mesh_bad_frames_total")
+            return logger.error("a gateway's message cannot be read", metadata: ["error": "\(error)"])
         }
-        if let before = sessions[name.workerID], before.name != name {
-            try say(.bye(Bye(reason: .replaced)), to: name.workerID)
-        }
-        sessions[name.workerID] = Session(name: name, agentID: hello.agentID, lease: Lease(limits, at: Self.now))
-        heard[hello.agentID] = .some(nil)
-        count()
-        logger.notice("agent is there", metadata: ["worker": "\(name.workerID)", "version": "\(hello.version)"])
-        let welcome = Welcome(
-            session: "ses_" + Base64URL.encode(Random.bytes(12)), leaseSeconds: max(1, Int(Self.leaseSeconds * timeScale)),
-            heartbeatMilliseconds: max(1, Int(Self.heartbeatMilliseconds * timeScale)), creditWindow: Self.creditWindow,
-            cancel: hello.inFlight, assignments: [])
-        try say(.welcome(welcome), to: name.workerID)
-    }
-
-    /// Ends the sessions of those that are silent or revoked, and tells the others how they stand.
-    private func look(at now: Double) throws {
-        let news = directory.exchange(heard: heard, left: left, present: Set(sessions.values.map(\.agentID)))
-        (heard, left) = ([:], [])
-        for standing in news.standings { try tell(standing) }
-        for (worker, session) in sessions {
-            if news.revoked.contains(session.agentID) {
-                try say(.bye(Bye(reason: .revoked)), to: worker)
-                forget(worker, because: "it was revoked")
-            } else if [.disconnected, .dead].contains(session.lease.state(at: now)) {
-                forget(worker, because: "it is silent")
-            }
+        guard let message else { return }
+        switch message.frame {
+        case .attach:
+            attached.insert(name)
+            if isDraining { try tell(gateway: name, Message(sequence: 0, time: Self.wallClock, .drain(Drain(deadlineSeconds: 30)))) }
+        case .route(let asked): try route(message, asked, from: name, at: Self.now)
+        case .credit(let credit): try pass(credit, to: message.id)
+        case .cancel(let cancel): try end(message.id, cancel)
+        default: break
         }
     }
 
-    /// What a standing asks of its agent, once.
-    private func tell(_ standing: AgentStanding) throws {
-        guard let session = sessions[standing.workerID] else { return }
-        if let rotation = standing.rotation, rotation.nonce != session.rotation {
-            sessions[standing.workerID]?.rotation = rotation.nonce
-            try say(.curveRotate(CurveRotate(reason: rotation.reason, nonce: rotation.nonce)), to: standing.workerID)
-        }
-        switch standing.state {
-        case .active, .suspended: sessions[standing.workerID]?.isDraining = false
-        case .draining:
-            guard !session.isDraining else { return }
-            sessions[standing.workerID]?.isDraining = true
-            try say(.drain(Drain(deadlineSeconds: Int(standing.drainSeconds.rounded(.up)))), to: standing.workerID)
-        case .removed:
-            try say(.bye(Bye(reason: .revoked)), to: standing.workerID)
-            forget(standing.workerID, because: "it was removed")
-        case .revoked: break
-        }
-    }
+    // MARK: - Sending
 
-    private func forget(_ worker: String, because reason: String) {
-        sessions[worker] = nil
-        count()
-        logger.notice("agent is gone", metadata: ["worker": "\(worker)", "reason": "\(reason)"])
-    }
-
-    private func count() { sessionCount.withLock { $0 = sessions.count } }
-
-    private func say(_ frame: Frame, to worker: String) throws {
+    func say(_ frame: Frame, to worker: String) throws {
         guard let session = sessions[worker] else { return }
         sessions[worker]?.sequence += 1
         try tell(session.name, frame, sequence: session.sequence)
@@ -181,11 +212,110 @@ final class Broker {
 
     /// A peer that is gone, or that does not read, is not waited for: its lease runs out.
     private func tell(_ name: AgentName, _ frame: Frame, sequence: Int) throws {
-        let message = Message(sequence: sequence, time: Int(Self.wallClock * 1_000), frame)
-        if try router.send([ZeroMQPart(name.bytes)] + message.parts) != .sent { metrics.count("mesh_unsent_total") }
+        if try send(Message(sequence: sequence, time: Self.wallClock, frame), to: name) != .sent { metrics.count("mesh_unsent_total") }
     }
 
-    private static var now: Double { (ContinuousClock.now - start) / .seconds(1) }
+    func send(_ message: Message, to name: AgentName) throws -> ZeroMQSocket.SendOutcome {
+        try agents.send([ZeroMQPart(name.bytes)] + message.parts)
+    }
+
+    func tell(gateway: [UInt8], _ message: Message) throws { try relay(message.parts, to: gateway) }
+
+    /// A gateway that is gone wants its requests no more; that is found out at once, or when it is looked for.
+    func relay(_ parts: [ZeroMQPart], to gateway: [UInt8]) throws {
+        if try gateways.send([ZeroMQPart(gateway)] + parts) != .sent { lost.insert(gateway) }
+    }
+
+    /// Gateways that could not be reached; their requests end in the next round.
+    private var lost: Set<[UInt8]> = []
+
+    // MARK: - Who is gone
+
+    private func lookForLostAgents() throws {
+        guard try hasLostConnection(agentMonitor) else { return }
+        for (worker, session) in sessions {
+            // The connection does not say whose it was, so each is asked whether it can still be reached.
+            let ack = Message(sequence: session.sequence, time: Self.wallClock, .leaseAck(leaseAck))
+            sessions[worker]?.sequence += 1
+            if try send(ack, to: session.name) == .noPeer { try forget(worker, because: "its connection is lost") }
+        }
+    }
+
+    private func lookForLostGateways() throws {
+        guard try hasLostConnection(gatewayMonitor) else { return }
+        for gateway in attached { try tell(gateway: gateway, Message(sequence: 0, time: Self.wallClock, .bye(Bye(reason: .replaced)))) }
+    }
+
+    private func hasLostConnection(_ monitor: ZeroMQMonitor) throws -> Bool {
+        var isLost = false
+        while let event = try monitor.next() { if event.kind == .disconnected { isLost = true } }
+        return isLost
+    }
+
+    private func look(at now: Instant) throws {
+        for gateway in lost {
+            attached.remove(gateway)
+            for request in Array(requests.values) where request.gateway == gateway { try end(request.id, Cancel(reason: .client)) }
+        }
+        lost = []
+        if now >= nextRequestLook {
+            nextRequestLook = now + 0.01
+            try lookAtRequests(at: now)
+        }
+        guard now >= nextLook else { return }
+        nextLook = now + 0.1
+        let news = directory.exchange(heard: heard, left: left, present: Set(sessions.values.map(\.agentID)))
+        (heard, left) = ([:], [])
+        for standing in news.standings {
+            take(standing)
+            try tell(standing)
+        }
+        for (worker, session) in sessions {
+            if news.revoked.contains(session.agentID) {
+                try say(.bye(Bye(reason: .revoked)), to: worker)
+                try forget(worker, because: "it was revoked")
+                workers.remove(worker)
+                continue
+            }
+            switch session.lease.state(at: now) {
+            case .live: break
+            case .suspect: workers.change(worker) { $0.isSuspect = true }
+            case .disconnected, .dead: try forget(worker, because: "it is silent")
+            }
+        }
+        counts.withLock { $0 = (sessions.count, requests.count, pools.values.reduce(0) { $0 + $1.queue.count }) }
+    }
+
+    /// What a standing asks of its agent, once.
+    private func tell(_ standing: AgentStanding) throws {
+        let worker = standing.workerID
+        guard let session = sessions[worker] else { return }
+        if let rotation = standing.rotation, rotation.nonce != session.rotation {
+            sessions[worker]?.rotation = rotation.nonce
+            try say(.curveRotate(CurveRotate(reason: rotation.reason, nonce: rotation.nonce)), to: worker)
+        }
+        switch standing.state {
+        case .active, .suspended: sessions[worker]?.isDraining = false
+        case .draining,
+            .removed where standing.drainSeconds > 0 && !running(on: worker).isEmpty:
+            guard !session.isDraining else { return }
+            sessions[worker]?.isDraining = true
+            try say(.drain(Drain(deadlineSeconds: Int(standing.drainSeconds.rounded(.up)))), to: worker)
+        case .removed:
+            try say(.bye(Bye(reason: .revoked)), to: worker)
+            try forget(worker, because: "it was removed")
+            workers.remove(worker)
+        case .revoked: break
+        }
+    }
+
+    var leaseAck: LeaseAck {
+        LeaseAck(leaseUntil: Self.wallClock + Int(Self.leaseSeconds * timeScale * 1_000), resendManifest: false, resultsStored: [])
+    }
+
+    static let leaseSeconds = 30.0
+    static var now: Instant { (ContinuousClock.now - start) / .seconds(1) }
     private static let start = ContinuousClock.now
-    private static var wallClock: Double { Date().timeIntervalSince1970 }
+    /// Milliseconds since 1970.
+    static var wallClock: Int { Int(Date().timeIntervalSince1970 * 1_000) }
 }

@@ -9,7 +9,10 @@ import ZeroMQ
 struct MeshCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mesh", abstract: "Takes connections of enrolled agents and keeps their leases; runs until SIGTERM.",
-        discussion: "Reads database.url, redis.socket, mesh.secret_key, mesh.listen, time.scale and worker.metrics_port.")
+        discussion: """
+            Reads database.url, redis.socket, runtime.dir, mesh.secret_key, mesh.listen, mesh.number, router.seed, time.scale and
+            worker.metrics_port.
+            """)
 
     func run() throws {
         let process = try WorkerProcess("mesh")
@@ -28,8 +31,10 @@ struct MeshCommand: ParsableCommand {
             return worker
         }
         let broker = try Broker(
-            context: context, keys: keys.curve, address: process.configuration.mesh.listen, directory: directory,
-            timeScale: process.configuration.timeScale, metrics: process.metrics, logger: process.logger)
+            context: context, keys: keys.curve, address: process.configuration.mesh.listen,
+            gatewayAddress: "ipc://" + process.configuration.meshSocket(process.configuration.mesh.number), directory: directory,
+            timeScale: process.configuration.timeScale, seed: process.configuration.mesh.seed, metrics: process.metrics,
+            logger: process.logger)
         try process.serve { try broker.run(until: $0) }
         withExtendedLifetime(gate) {}
         directory.stop()

@@ -1,5 +1,4 @@
 import Glibc
-import HTTPClient
 
 /// Cuts a byte stream into the data of its events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
 ///

@@ -1,16 +1,17 @@
 import Foundation
-import OpenAI
 
 /// What a model server says about a request it refused, made fit for clients.
-struct UpstreamErrorBody {
-    var message: String?
-    var param: String?
+package struct UpstreamErrorBody {
+    package var message: String?
+    package var param: String?
     /// Whether the model does not read this kind of content: llama.cpp says so with a 500.
-    var saysContentUnsupported: Bool { words.contains { $0.contains("input is not supported") || $0.contains("unsupported content[]") } }
+    package var saysContentUnsupported: Bool {
+        words.contains { $0.contains("input is not supported") || $0.contains("unsupported content[]") }
+    }
     private var words: [String] = []
 
     /// Reads OpenAI's form, vLLM's older form without `error`, and FastAPI's `detail`. Anything else says nothing.
-    init(_ body: UnsafeRawBufferPointer) {
+    package init(_ body: UnsafeRawBufferPointer) {
         let data = Data(body)
         // Not JSON: nothing to say, which the caller renders in general words.
         guard let root = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else { return }
@@ -23,7 +24,7 @@ struct UpstreamErrorBody {
     }
 
     /// Whether the prompt and the answer do not fit the model's context.
-    var saysContextExceeded: Bool {
+    package var saysContextExceeded: Bool {
         saysBatchExceeded || words.contains { word in Self.contextPhrases.contains { word.contains($0) } }
     }
 
@@ -37,7 +38,7 @@ struct UpstreamErrorBody {
     ]
 
     /// - Parameter input: the member of the client's request that the model read.
-    func apiError(hosts: [String], input: String) -> APIError {
+    package func apiError(hosts: [String], input: String) -> APIError {
         let text = saysBatchExceeded ? nil : message.flatMap { Self.cleaned($0, hosts: hosts) }
         if saysContextExceeded {
             return APIError(.contextLengthExceeded, text ?? "The request is longer than the model's context.", param: param ?? input)

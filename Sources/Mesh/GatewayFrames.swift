@@ -1,0 +1,109 @@
+import MessagePack
+
+/// A gateway is there; the first that it says on a connection.
+public struct Attach: FrameFields {
+    public init() {}
+    init(_ fields: FieldReader) throws(FrameError) {}
+    func write(to map: inout MessagePackMap) {}
+}
+
+/// A gateway asks for an agent: the request as the agent gets it, and all that the choice of the agent depends on.
+public struct RouteRequest: FrameFields {
+    /// The deadline is until the first chunk where the answer is a stream.
+    public var dispatch: Dispatch
+    public var isStream: Bool
+    /// Slug of the endpoint's tier.
+    public var tier: String
+    /// Milliseconds that it may wait for a place.
+    public var queueWait: Int
+    /// Estimated.
+    public var promptTokens: Int
+    /// Estimated, of the answer.
+    public var answerTokens: Int
+    /// `service_tier` of the request.
+    public var profile: String
+    /// Regions that are allowed; nil = any.
+    public var regions: [String]?
+    /// Where the request came in.
+    public var ingressRegion: String?
+    /// Hints, in milliseconds.
+    public var timeToFirstToken: Double?
+    public var timePerToken: Double?
+
+    public init(
+        _ dispatch: Dispatch, isStream: Bool, tier: String, queueWait: Int, promptTokens: Int, answerTokens: Int, profile: String,
+        regions: [String]? = nil, ingressRegion: String? = nil, timeToFirstToken: Double? = nil, timePerToken: Double? = nil
+    ) {
+        self.dispatch = dispatch
+        self.isStream = isStream
+        self.tier = tier
+        self.queueWait = queueWait
+        self.promptTokens = promptTokens
+        self.answerTokens = answerTokens
+        self.profile = profile
+        self.regions = regions
+        self.ingressRegion = ingressRegion
+        self.timeToFirstToken = timeToFirstToken
+        self.timePerToken = timePerToken
+    }
+
+    init(_ fields: FieldReader) throws(FrameError) {
+        dispatch = try Dispatch(fields)
+        isStream = try fields.flag("stream")
+        tier = try fields.text("tier")
+        queueWait = try fields.integer("queue_wait_ms")
+        promptTokens = try fields.integer("prompt_tokens", 0...1_000_000_000)
+        answerTokens = try fields.integer("answer_tokens", 0...1_000_000_000)
+        profile = try fields.text("profile")
+        regions = fields.has("regions") ? try fields.ids("regions") : nil
+        ingressRegion = try fields.optionalText("ingress_region")
+        timeToFirstToken = try fields.optionalNumber("ttft_ms")
+        timePerToken = try fields.optionalNumber("tpot_ms")
+    }
+
+    func write(to map: inout MessagePackMap) {
+        dispatch.write(to: &map)
+        map.add("stream", isStream)
+        map.add("tier", tier)
+        map.add("queue_wait_ms", queueWait)
+        map.add("prompt_tokens", promptTokens)
+        map.add("answer_tokens", answerTokens)
+        map.add("profile", profile)
+        if let regions { map.add("regions", regions) }
+        map.add("ingress_region", ingressRegion)
+        map.add("ttft_ms", timeToFirstToken)
+        map.add("tpot_ms", timePerToken)
+    }
+}
+
+/// An agent has been sent the request.
+public struct Routed: FrameFields {
+    public var workerID: String
+    /// Attempts so far, this one too.
+    public var attempts: Int
+    /// Microseconds that it waited for a place.
+    public var queueTime: Int
+    /// Microseconds that the choices took.
+    public var decisionTime: Int
+
+    public init(workerID: String, attempts: Int, queueTime: Int, decisionTime: Int) {
+        self.workerID = workerID
+        self.attempts = attempts
+        self.queueTime = queueTime
+        self.decisionTime = decisionTime
+    }
+
+    init(_ fields: FieldReader) throws(FrameError) {
+        workerID = try fields.text("worker_id")
+        attempts = try fields.integer("attempts", 1...1_000)
+        queueTime = try fields.integer("queue_us")
+        decisionTime = try fields.integer("decision_us")
+    }
+
+    func write(to map: inout MessagePackMap) {
+        map.add("worker_id", workerID)
+        map.add("attempts", attempts)
+        map.add("queue_us", queueTime)
+        map.add("decision_us", decisionTime)
+    }
+}

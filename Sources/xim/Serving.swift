@@ -1,0 +1,71 @@
+import HTTPClient
+import Mesh
+import Threads
+
+/// What this agent can do at a time, over all routers: it is the judge of its capacity.
+final class Serving: Sendable {
+    let engine: ServedEngine
+    let most: Int
+    private let state = Lock((running: 0, isDraining: false))
+
+    enum Answer { case taken, busy, draining }
+
+    init(_ engine: ServedEngine, most: Int) {
+        self.engine = engine
+        self.most = most
+    }
+
+    func take() -> Answer {
+        state.withLock { state in
+            if state.isDraining { return .draining }
+            guard state.running < most else { return .busy }
+            state.running += 1
+            return .taken
+        }
+    }
+
+    func leave() { state.withLock { $0.running -= 1 } }
+
+    func drain() { state.withLock { $0.isDraining = true } }
+
+    var running: Int { state.withLock { $0.running } }
+}
+
+/// What threads of requests hand to the thread of their session, which owns the socket.
+final class SessionOutbox: Sendable {
+    struct Entry {
+        var message: Message?
+        /// The request that has ended, by its key.
+        var ended: String?
+    }
+
+    let bell = Doorbell()
+    private let entries = Lock<[Entry]>([])
+
+    func add(_ message: Message?, ended: String? = nil) {
+        let isFirst = entries.withLock { entries in
+            entries.append(Entry(message: message, ended: ended))
+            return entries.count == 1
+        }
+        if isFirst { bell.ring() }
+    }
+
+    func take() -> [Entry] {
+        bell.silence()
+        return entries.withLock { entries in
+            defer { entries = [] }
+            return entries
+        }
+    }
+}
+
+/// The credits of all streams of a session; see `AgentCredits`.
+final class SessionCredits: Sendable {
+    private let credits = Lock(AgentCredits())
+
+    func begin(_ key: String, credits count: Int) { credits.withLock { $0.begin(key, credits: count) } }
+    func end(_ key: String) { credits.withLock { $0.end(key) } }
+    func maySend(_ key: String) -> Bool { credits.withLock { $0.maySend(key) } }
+    func sent(_ key: String, bytes: Int) { credits.withLock { $0.sent(key, bytes: bytes) } }
+    func returned(_ credit: Credit, to key: String) { credits.withLock { $0.returned(credit, to: key) } }
+}

@@ -1,0 +1,129 @@
+"""XIM agents beside the scripted engine, and projects whose models they serve."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+import httpx
+import pytest
+
+from .calls import Caller
+from .stack import Stack
+from .tenant import Tenant
+from .tenants import Endpoint, Project, unique
+from .together import eventually
+
+MODEL = "scripted-model"
+
+
+def binary(stack: Stack) -> pathlib.Path:
+    """The agent's program, of the same build as the stack's."""
+    return pathlib.Path(json.loads((stack.folder / "settings.json").read_text())["binaries"]) / "xerotier-xim-agent"
+
+
+class Agent:
+    """One agent with a home of its own. It runs from `start` to `stop` or `kill`."""
+
+    def __init__(self, stack: Stack, home: pathlib.Path, key: str, engine_url: str, *, concurrent: int = 8, grace: int = 30):
+        home.mkdir(parents=True, exist_ok=True)
+        self.program = binary(stack)
+        self.environment = {
+            "HOME": str(home), "PATH": os.environ["PATH"], "XEROTIER_AGENT_ROUTER_URL": stack.origin, "XEROTIER_AGENT_ALLOW_INSECURE": "1",
+            "XEROTIER_AGENT_ENGINE_URL": engine_url, "XEROTIER_AGENT_ENGINE": "openai", "XEROTIER_AGENT_SHUTDOWN_GRACE_SECONDS": str(grace),
+            "XEROTIER_AGENT_DISABLE_METRICS_SERVER": "1",
+        }
+        self.log = home / "log"
+        self.process = None
+        arguments = [self.program, "enroll", "--join-key", key, "--name", unique("agent")[:48].lower(), "--max-concurrent", str(concurrent)]
+        while True:
+            enrolled = subprocess.run(arguments, env=self.environment, capture_output=True, text=True, timeout=60)
+            # Ten in a minute are let in from one address.
+            if "rate_limit_exceeded" not in enrolled.stderr:
+                break
+            time.sleep(2)
+        assert enrolled.returncode == 0, enrolled.stderr
+        self.worker = enrolled.stdout.strip().removeprefix("enrolled as ")
+
+    def start(self) -> "Agent":
+        connected = self.connections
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen([self.program, "run"], env=self.environment, stderr=log, stdout=log)
+        eventually(lambda: self.connections > connected, 60)
+        return self
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    @property
+    def connections(self) -> int:
+        return self.text.count("] connected")
+
+    def signal(self, number: int):
+        self.process.send_signal(number)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, as a supervisor sends it; the exit status."""
+        self.process.terminate()
+        return self.process.wait(60)
+
+    def end(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.kill()
+
+
+class Mesh:
+    """A project whose endpoint is served by agents on the first two scripted engines."""
+
+    def __init__(self, stack: Stack, folder: pathlib.Path, engines: list, tier: str):
+        self.stack, self.folder, self.engines = stack, folder, engines
+        self.project = Project.create("mesh")
+        self.tier = tier
+        self.agents: list[Agent] = []
+        self.admin = Caller(stack.origin, self.project.key("management,inference").key)
+        made = self.admin.send("POST", "/v1/endpoints", {"slug": unique("ep"), "tier": tier, "model": MODEL, "context_length": 4096})
+        assert made.status_code == 201, made.text
+        made = made.json()
+        key = self.project.key()
+        self.tenant = Tenant(self.project, key, Endpoint(made["id"], made["slug"], MODEL), Caller(stack.origin, key.key))
+        eventually(lambda: self.admin.get(f"/v1/endpoints/{made['id']}").json().get("status") == "active", 30)
+
+    def agent(self, engine=None, *, region: str = "local", **values) -> Agent:
+        key = self.admin.send("POST", "/v1/management/join-keys", {"supported_tiers": [self.tier], "region": region})
+        assert key.status_code == 201, key.text
+        engine = engine or self.engines[0]
+        agent = Agent(self.stack, self.folder / f"agent-{len(self.agents)}", key.json()["key"], engine.url, **values)
+        self.agents.append(agent)
+        return agent.start()
+
+    def wait_until_served(self):
+        """Until a chat is answered: all routers know an agent."""
+        eventually(lambda: self.tenant.chat(script={"text": "ready"}).status_code == 200, 30)
+
+    def end(self):
+        for agent in self.agents:
+            agent.end()
+
+
+@pytest.fixture
+def mesh(stack, engines, tmp_path):
+    for engine in engines:
+        engine.behave_well()
+    made = Mesh(stack, tmp_path, engines, "demo")
+    yield made
+    made.end()
+
+
+def router_metric(name: str, labels: str = "", number: int = 0) -> float:
+    port = int(os.environ["XEROTIER_STACK_PORT_BASE"]) + 925 + number
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if re.match(rf"xerotier_{name}[ {{]", line) and labels in line)

@@ -1,0 +1,173 @@
+"""Requests that agents of the mesh answer (spec 05 §1-6, §12-15)."""
+
+import signal
+import time
+
+from harness.agents import Mesh, mesh, router_metric  # noqa: F401
+from harness.calls import expect_error
+from harness.processes import Processes
+from harness.raw import RawCall
+from harness.together import eventually, together
+
+
+def test_an_agent_answers_whole_and_streamed_and_each_is_billed_once(mesh, usage):
+    agent = mesh.agent()
+    mesh.wait_until_served()
+    whole = mesh.tenant.chat(script={"text": "Hello there."})
+    assert whole.status_code == 200 and whole.json()["choices"][0]["message"]["content"] == "Hello there."
+    assert whole.headers["x-xerotier-worker-id"] == agent.worker and agent.worker.startswith("local:agt_")
+    assert float(whole.headers["x-xerotier-router-ms"]) > 0
+    streamed = mesh.tenant.stream(script={"tokens": ["a ", "b ", "c"], "delay_ms": 5})
+    assert streamed.text() == "a b c" and streamed.is_done
+    for answer in (whole.headers, streamed.headers):
+        rows = usage.of(answer["x-request-id"])
+        assert len(rows) == 1 and rows[0]["worker_id"] == agent.worker and rows[0]["cost_nano"] > 0 and rows[0]["retries"] == 0
+
+
+def test_an_engines_refusal_reaches_the_client_in_our_words(mesh, usage):
+    mesh.agent()
+    mesh.wait_until_served()
+    refused = mesh.tenant.chat(script={"status": 400, "body": {"error": {"message": "temperature is odd", "param": "temperature"}}})
+    expect_error(refused, 400, "invalid_request")
+    expect_error(mesh.tenant.chat(script={"text": "hi"}, model="other-model"), 404, "model_not_found")
+
+
+def test_without_an_agent_there_is_no_worker(mesh):
+    expect_error(mesh.tenant.chat(script={"text": "hi"}), 503, "no_worker_available")
+
+
+def test_a_client_that_leaves_ends_the_engines_work(mesh, stack, usage):
+    mesh.agent(concurrent=1)
+    mesh.wait_until_served()
+    call = RawCall(stack.http_address)
+    call.post_json("/v1/chat/completions", mesh.tenant.body(script={"tokens": ["abc "], "repeat": 1000, "delay_ms": 20}, stream=True), mesh.tenant.key.key)
+    call.read_until(b"abc ")
+    request_id = call.header("x-request-id")
+    call.close()
+    record = mesh.engines[0].wait_for_end(request_id)
+    assert record["end"] == "client closed"
+    row = usage.one(request_id, seconds=5)
+    assert (row["status_code"], row["error_code"]) == (499, "client_closed_request")
+    assert mesh.tenant.chat(script={"text": "next"}).status_code == 200, "its place is free again"
+
+
+def test_a_killed_agent_breaks_its_streams_with_an_error_and_never_done(mesh, usage):
+    agent = mesh.agent()
+    mesh.wait_until_served()
+    begun = time.monotonic()
+
+    def stream(place):
+        return mesh.tenant.stream(script={"tokens": ["a "], "repeat": 2000, "delay_ms": 20})
+
+    def kill(place):
+        eventually(lambda: router_metric("router_requests") >= 4, 30)
+        time.sleep(0.5)
+        agent.kill()
+        return time.monotonic()
+
+    *streams, killed = together(5, lambda place: kill(place) if place == 4 else stream(place))
+    assert time.monotonic() - killed < 6, "the error window after a connection was lost"
+    for stream in streams:
+        stream.check_broken(("stream_interrupted",))
+        rows = usage.of(stream.headers["x-request-id"])
+        assert len(rows) == 1 and rows[0]["error_code"] == "stream_interrupted"
+    expect_error(mesh.tenant.chat(script={"text": "hi"}), 503, "no_worker_available")
+    assert eventually(lambda: router_metric("router_requests") == 0, 10)
+
+
+def test_an_agent_that_dies_before_its_first_token_is_not_seen_by_the_client(mesh, usage):
+    silent, other = mesh.agent(mesh.engines[0]), mesh.agent(mesh.engines[1])
+    mesh.wait_until_served()
+    script = {"by_port": {str(mesh.engines[0].port): {"text": "late", "never_answer": True}, str(mesh.engines[1].port): {"text": "at last"}}}
+
+    def kill_when_asked(place):
+        eventually(lambda: any(record["end"] == "running" for record in mesh.engines[0].records()), 60)
+        silent.kill()
+
+    def ask(place):
+        # The other one may be asked first, and answers; so until this one is dead.
+        while True:
+            answer = mesh.tenant.stream(script=script)
+            if silent.process.poll() is not None:
+                return answer
+
+    answer, _ = together(2, lambda place: kill_when_asked(place) if place else ask(place))
+    assert answer.text() == "at last" and answer.is_done
+    rows = usage.of(answer.headers["x-request-id"])
+    assert len(rows) == 1 and rows[0]["retries"] == 1 and rows[0]["worker_id"] == other.worker
+
+
+def most_at_once(records: list) -> int:
+    moments = [(record["started_ms"], 1) for record in records] + [(record["finished_ms"], -1) for record in records]
+    running = most = 0
+    for _, change in sorted(moments):
+        running += change
+        most = max(most, running)
+    return most
+
+
+def test_no_more_than_the_agents_places_are_in_flight_and_the_others_wait(mesh):
+    mesh.agent(concurrent=2)
+    mesh.wait_until_served()
+    mesh.engines[0].control("DELETE", "/__records")
+    answers = together(8, lambda place: mesh.tenant.chat(script={"text": "x", "first_delay_ms": 300}))
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert len(mesh.engines[0].records()) == 8 and most_at_once(mesh.engines[0].records()) <= 2
+
+
+def test_an_agent_that_is_told_to_end_finishes_what_runs_and_gets_nothing_new(mesh):
+    first, second = mesh.agent(mesh.engines[0]), mesh.agent(mesh.engines[1])
+    mesh.wait_until_served()
+
+    def stop(place):
+        eventually(lambda: router_metric("router_requests") >= 4, 30)
+        return first.stop()
+
+    # Some run on each, and more come while one drains.
+    *answers, status = together(
+        13, lambda place: stop(place) if place == 12 else mesh.tenant.stream(script={"tokens": ["a "], "repeat": 50, "delay_ms": 20}))
+    assert status == 0 and all(answer.is_done and answer.text() == "a " * 50 for answer in answers)
+    after = mesh.tenant.chat(script={"text": "hi"})
+    assert after.status_code == 200 and after.headers["x-xerotier-worker-id"] == second.worker
+
+
+def test_an_agents_models_are_its_own_projects_alone(mesh, stack, engines, tmp_path):
+    mesh.agent()
+    mesh.wait_until_served()
+    stranger = Mesh(stack, tmp_path / "other", engines, "demo")
+    for _ in range(20):
+        expect_error(stranger.tenant.chat(script={"text": "hi"}), 503, "no_worker_available")
+
+
+def test_a_client_that_does_not_read_holds_the_engine_back_and_not_the_others(mesh, stack):
+    mesh.agent()
+    mesh.wait_until_served()
+    slow = RawCall(stack.http_address)
+    body = mesh.tenant.body(script={"tokens": ["x" * 2000 + " "], "repeat": 20_000, "obey_max_tokens": False}, stream=True)
+    slow.post_json("/v1/chat/completions", body, mesh.tenant.key.key)
+    slow.read_until(b"xxx")
+    produced = [-1]
+
+    def is_held():
+        now = mesh.engines[0].record(slow.header("x-request-id"))["tokens"]
+        before, produced[0] = produced[0], now
+        return now == before and now < 20_000
+
+    eventually(is_held, 60, every=1)
+    assert mesh.tenant.stream(script={"text": "quick"}).text() == "quick"
+    slow.close()
+
+
+def test_a_killed_router_breaks_what_runs_and_serves_again_when_agents_are_back(mesh, stack):
+    mesh.agent()
+    mesh.wait_until_served()
+    processes = Processes(stack)
+
+    def kill(place):
+        eventually(lambda: router_metric("router_requests") >= 1, 30)
+        time.sleep(0.3)
+        processes.kill("mesh")
+
+    stream, _ = together(2, lambda place: kill(place) if place else mesh.tenant.stream(script={"tokens": ["a "], "repeat": 1000, "delay_ms": 20}))
+    stream.check_broken(("stream_interrupted",))
+    mesh.wait_until_served()
