@@ -41,7 +41,7 @@ package struct AgentSettings: Sendable, Equatable {
     package var maxSequences: Int?
     package var quantization: Quantization?
     package var kvBackend: KVBackend
-    /// GiB of the CPU's memory; nil or 0 = off.
+    /// GiB of the CPU's memory; 0 = off, nil = a quarter of it, and at most 64.
     package var kvOffload: Int?
     package var speculation: Speculation?
     package var speculativeTokens: Int
@@ -54,8 +54,6 @@ package struct AgentSettings: Sendable, Equatable {
     package var shutdownGrace: Int
     package var logLevel: LogLevel
     package var allowsInsecure: Bool
-    /// nil = what the router says.
-    package var creditWindow: Int?
     package var coalesceMilliseconds: Int
 
     /// What the router calls an agent (05 §11).
@@ -71,6 +69,7 @@ package struct AgentSettings: Sendable, Equatable {
         }
         try values.refuse("VLLM_SALT_SECRET", "is not yet supported: the router's salt is used")
         try values.refuse("VLLM_SOCKET_PATH", "is not yet supported: the engine is at a port of 127.0.0.1")
+        try values.refuse("CREDIT_WINDOW", "is not yet supported: the router's window is used")
         allowsInsecure = try values.flag("ALLOW_INSECURE")
         joinKey = values["JOIN_KEY"]
         routerURL = values["ROUTER_URL"]
@@ -107,7 +106,6 @@ package struct AgentSettings: Sendable, Equatable {
         metricsAddress = values["METRICS_ADDR"] ?? "127.0.0.1"
         shutdownGrace = try values.integer("SHUTDOWN_GRACE_SECONDS", 0...3_600) ?? 300
         logLevel = try values.choice("LOG_LEVEL") ?? .info
-        creditWindow = try values.integer("CREDIT_WINDOW", 8...1_024)
         coalesceMilliseconds = try values.integer("CHUNK_COALESCE_MS", 0...100) ?? 20
         try checkEngine()
     }

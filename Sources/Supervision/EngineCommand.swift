@@ -1,3 +1,5 @@
+import Glibc
+
 /// How an engine is started: its program, its arguments, and its whole environment.
 package struct EngineCommand: Sendable, Equatable {
     package var program: String
@@ -16,13 +18,18 @@ package struct EngineCommand: Sendable, Equatable {
     /// llama.cpp divides its context among its places, so that vLLM's 64 would leave each too little.
     private static let usualSlots = 4
     private static let usualSequences = 64
+    private static let mostOffload = 64
 
     /// - Parameters:
     ///   - port: on 127.0.0.1.
     ///   - maxModelLength: instead of the settings', after the engine ran out of memory.
     ///   - own: the agent's environment.
+    ///   - memory: of the machine, in bytes.
     /// - Returns: nil where the agent starts no engine.
-    package init?(_ settings: AgentSettings, port: Int, key: String, maxModelLength: Int? = nil, own: [String: String]) {
+    package init?(
+        _ settings: AgentSettings, port: Int, key: String, maxModelLength: Int? = nil, own: [String: String],
+        memory: Int = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+    ) {
         guard settings.startsEngine, let model = settings.model, let name = settings.servedName else { return nil }
         let length = maxModelLength ?? settings.maxModelLength
         environment = own.filter { entry in
@@ -34,7 +41,7 @@ package struct EngineCommand: Sendable, Equatable {
             environment["LLAMA_API_KEY"] = key
         } else {
             program = settings.vllmPath
-            arguments = Self.vllm(settings, model, name, port, length)
+            arguments = Self.vllm(settings, model, name, port, length, memory)
             for entry in settings.vllmEnvironment {
                 let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
                 if !parts[1].isEmpty { environment[parts[0]] = parts[1] }
@@ -63,7 +70,9 @@ package struct EngineCommand: Sendable, Equatable {
         return arguments
     }
 
-    private static func vllm(_ settings: AgentSettings, _ model: String, _ name: String, _ port: Int, _ length: Int?) -> [String] {
+    private static func vllm(
+        _ settings: AgentSettings, _ model: String, _ name: String, _ port: Int, _ length: Int?, _ memory: Int
+    ) -> [String] {
         var arguments = [
             "serve", model, "--served-model-name", name, "--host", "127.0.0.1", "--port", "\(port)", "--enable-prefix-caching",
             "--gpu-memory-utilization", "\(settings.gpuMemoryUtilization)", "--max-num-seqs", "\(settings.maxSequences ?? usualSequences)",
@@ -71,7 +80,8 @@ package struct EngineCommand: Sendable, Equatable {
         if let length { arguments += ["--max-model-len", "\(length)"] }
         if let quantization = settings.quantization, quantization != .none { arguments += ["--quantization", quantization.rawValue] }
         if let size = settings.tensorParallelSize { arguments += ["--tensor-parallel-size", "\(size)"] }
-        if settings.kvBackend != .none, let gibibytes = settings.kvOffload, gibibytes > 0 {
+        let gibibytes = settings.kvOffload ?? min(mostOffload, (memory >> 30) / 4)
+        if settings.kvBackend != .none, gibibytes > 0 {
             arguments += ["--kv-offloading-size", "\(gibibytes)", "--kv-offloading-backend", settings.kvBackend.rawValue]
         }
         if let method = settings.speculation {

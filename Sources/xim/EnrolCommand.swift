@@ -2,6 +2,7 @@ import ArgumentParser
 import Crypto
 import Foundation
 import HTTPClient
+import Supervision
 import ZeroMQ
 
 /// Takes a join key to the router and keeps what comes back.
@@ -11,37 +12,37 @@ struct EnrolCommand: ParsableCommand {
     @Option(help: "The join key, which may carry the router: xjk_...@https://host.") var joinKey: String?
     @Option(help: "Where the platform's API is, such as https://api.example.com.") var routerURL: String?
     @Option(help: "What the agent shall be called: 1 to 48 of a-z, 0-9 and -; the host's name if not given.") var name: String?
-    @Option(help: "The most requests at a time, 0 to 4096; 0 = as many as the engine has places.") var maxConcurrent: Int?
+    @Option(help: "The most requests at a time, 0 to 4096; 0 = as many as the engine has places.") var maxConcurrent: String?
     @Flag(help: "Allow a router without TLS.") var insecure = false
+    @Flag(help: "Enrol anew, with new keys, where this machine has enrolled already.") var again = false
 
     func run() throws {
-        let environment = ProcessInfo.processInfo.environment
-        guard let given = joinKey ?? environment["XEROTIER_AGENT_JOIN_KEY"] else { throw ValidationError("--join-key is missing") }
-        let parts = given.split(separator: "@", maxSplits: 1).map(String.init)
-        let url =
-            routerURL ?? environment["XEROTIER_AGENT_ROUTER_URL"] ?? environment["XEROTIER_ROUTER_URL"]
-            ?? (parts.count == 2 ? parts[1] : nil)
-        guard let url else { throw ValidationError("--router-url is missing, and the join key carries none") }
-        let mayBePlain = insecure || environment["XEROTIER_AGENT_ALLOW_INSECURE"] == "1"
-        guard url.hasPrefix("https://") || (mayBePlain && url.hasPrefix("http://")) else {
-            throw ValidationError("--router-url: https is needed, or --insecure for http")
-        }
-        let most =
-            try maxConcurrent ?? environment["XEROTIER_AGENT_MAX_CONCURRENT"].map { text in
-                guard let number = Int(text) else { throw ValidationError("XEROTIER_AGENT_MAX_CONCURRENT: a number is needed") }
-                return number
-            } ?? 0
-        guard (0...4_096).contains(most) else { throw ValidationError("--max-concurrent: 0 to 4096") }
-        let called = name ?? environment["XEROTIER_AGENT_REGISTRATION_NAME"] ?? ProcessInfo.processInfo.hostName.lowercased()
-        guard called.wholeMatch(of: /[a-z0-9][a-z0-9-]{0,47}/) != nil else {
-            throw ValidationError("--name: '\(called)' is not 1 to 48 of a-z, 0-9 and -")
-        }
+        var flags: [String: String] = [:]
+        flags["JOIN_KEY"] = joinKey
+        flags["ROUTER_URL"] = routerURL
+        flags["REGISTRATION_NAME"] = name
+        flags["MAX_CONCURRENT"] = maxConcurrent
+        if insecure { flags["ALLOW_INSECURE"] = "1" }
+        let settings = try SettingSource(flags: flags).settings()
         let state = StateDirectory()
+        if again { try state.forget() }
         if let before = try state.enrolment() {
             print("enrolled already as \(before.workerID)")
             return
         }
-        let enrolment = try Self.enrol(parts[0], at: url, called: called, most: most, state)
+        guard let given = settings.joinKey else { throw SettingError("JOIN_KEY", "is missing") }
+        let parts = given.split(separator: "@", maxSplits: 1).map(String.init)
+        guard let url = settings.routerURL ?? (parts.count == 2 ? parts[1] : nil) else {
+            throw SettingError("ROUTER_URL", "is missing, and the join key carries none")
+        }
+        guard url.hasPrefix("https://") || (settings.allowsInsecure && url.hasPrefix("http://")) else {
+            throw SettingError("ROUTER_URL", "https:// is needed, or http:// with ALLOW_INSECURE")
+        }
+        let called = settings.name ?? ProcessInfo.processInfo.hostName.lowercased()
+        guard AgentSettings.isName(called) else {
+            throw SettingError("REGISTRATION_NAME", "is missing, and the host's name, '\(called)', is not 1 to 48 of a-z, 0-9 and -")
+        }
+        let enrolment = try Self.enrol(parts[0], at: url, called: called, most: settings.maxConcurrent, state)
         try state.save(enrolment)
         print("enrolled as \(enrolment.workerID)")
     }

@@ -62,6 +62,35 @@ struct StateDirectory {
         return try CurveKeys(secret: bytes)
     }
 
+    /// The keys of a rotation that the router may not know yet; made once, so that each router hears of the same.
+    func newCurveKeys() throws -> CurveKeys {
+        if let before = try secret(Self.newKeyFile) { return try CurveKeys(secret: before) }
+        let bytes = Random.bytes(32)
+        try write(Data(Self.hex(bytes).utf8), to: Self.newKeyFile)
+        return try CurveKeys(secret: bytes)
+    }
+
+    var isRotating: Bool { FileManager.default.fileExists(atPath: folder.appending(path: Self.newKeyFile).path) }
+
+    /// The router has let the agent in with the new keys.
+    func adoptNewCurveKeys() throws {
+        let new = folder.appending(path: Self.newKeyFile)
+        guard rename(new.path, folder.appending(path: "agent-curve-key.hex").path) == 0 || errno == ENOENT else {
+            throw AgentProblem("\(folder.path) cannot be written")
+        }
+    }
+
+    private static let newKeyFile = "agent-curve-key.new.hex"
+
+    /// Nothing of the enrolment is left, and the next one makes new keys.
+    func forget() throws {
+        for name in ["enrollment.json", "agent-curve-key.hex", "agent-signing-key.hex", Self.newKeyFile] {
+            guard unlink(folder.appending(path: name).path) == 0 || errno == ENOENT else {
+                throw AgentProblem("\(folder.path) cannot be written")
+            }
+        }
+    }
+
     func signingKeys() throws -> Ed25519.Keys {
         if let seed = try secret("agent-signing-key.hex") { return Ed25519.Keys(seed: seed) }
         let seed = Random.bytes(32)
@@ -100,5 +129,11 @@ struct StateDirectory {
 /// Why the agent cannot go on, in words for its user.
 struct AgentProblem: Error, CustomStringConvertible {
     let description: String
-    init(_ description: String) { self.description = description }
+    /// The router knows this agent no more.
+    let isRevoked: Bool
+
+    init(_ description: String, isRevoked: Bool = false) {
+        self.description = description
+        self.isRevoked = isRevoked
+    }
 }

@@ -23,7 +23,12 @@ final class RouterSession {
     private var lease = Duration.seconds(30)
     private var toldModels: [ModelReport] = []
     private var isConnected = false
-    private var isWelcome = false
+    private var isWelcome = false {
+        didSet { if isWelcome != oldValue { serving.metrics.connected(isWelcome) } }
+    }
+    /// Seconds that what runs may go on, where the router wants this agent to end.
+    private var drain: Int?
+    private let keys: SessionKeys
     private var lastAck = ContinuousClock.now
     private var nextHeartbeat = ContinuousClock.now
 
@@ -32,17 +37,18 @@ final class RouterSession {
     ///   - keys: the agent's own, which it enrolled with.
     ///   - coalesce: how long chunks are gathered before they go out in one frame.
     init(
-        _ enrolment: Enrolment, at address: String, keys: CurveKeys, serving: Serving, coalesce: Duration = .milliseconds(20),
+        _ enrolment: Enrolment, at address: String, keys: SessionKeys, serving: Serving, coalesce: Duration = .milliseconds(20),
         logger: Logger
     ) throws {
         self.enrolment = enrolment
         self.serving = serving
+        self.keys = keys
         self.coalesce = coalesce
         self.logger = logger
         let context = try ZeroMQContext()
         let name = AgentName(workerID: enrolment.workerID, nonce: Random.bytes(16))
         let options: [ZeroMQOption] =
-            ZeroMQOption.curveClient(keys, server: try CurvePublicKey(enrolment.routerKey))
+            ZeroMQOption.curveClient(keys.curve, server: try CurvePublicKey(enrolment.routerKey))
             + ZeroMQOption.heartbeat(milliseconds: 2_000, timeout: 6_000) + ZeroMQOption.reconnect(milliseconds: 100, longest: 10_000) + [
                 .identity(name.bytes), .sendHighWaterMark(10_000), .receiveHighWaterMark(10_000), .immediate, .longestPart(32 << 20),
                 .handshake(milliseconds: 5_000), .linger(milliseconds: 1_000),
@@ -53,16 +59,26 @@ final class RouterSession {
         serving.engine.onChange(outbox.bell)
     }
 
-    /// Stays until `isStopped`, lets what runs end for `grace` then, and says goodbye.
+    enum Ending {
+        case over
+        /// To be begun again, with the agent's other CURVE keys.
+        case otherKeys
+    }
+
+    /// Stays until `isStopped` or until the router asks, lets what runs end for `grace` then, and says goodbye.
     /// - Throws: `AgentProblem` when the router wants this agent no more.
-    func run(until isStopped: () -> Bool, grace: Duration) throws {
+    func run(until isStopped: () -> Bool, grace: () -> Duration) throws -> Ending {
         var drainEnd: ContinuousClock.Instant?
-        defer { cancelAll() }
+        defer {
+            cancelAll()
+            isWelcome = false
+        }
         while drainEnd.map({ ContinuousClock.now < $0 && !requests.isEmpty }) ?? true {
-            if drainEnd == nil && isStopped() {
+            if drainEnd == nil && (isStopped() || drain != nil) {
+                let grace = drain.map { Duration.seconds($0) } ?? grace()
                 serving.drain()
                 drainEnd = .now + grace
-                if isWelcome { try say(.drain(Drain(deadlineSeconds: Int(grace / .seconds(1))))) }
+                if isWelcome && drain == nil { try say(.drain(Drain(deadlineSeconds: Int(grace / .seconds(1))))) }
             }
             _ = try ZeroMQPoll.wait(
                 for: [.socket(socket), .socket(monitor.socket), .descriptor(outbox.bell.descriptor)], atMost: .milliseconds(100))
@@ -76,12 +92,15 @@ final class RouterSession {
                     // The router has given them to others, or ended them.
                     cancelAll()
                     logger.warning("the connection to the router is lost")
-                case .refused, .handshakeFailed: logger.warning("the router does not let this agent in")
+                case .refused, .handshakeFailed:
+                    logger.warning("the router does not let this agent in")
+                    if keys.mayBeOthers { return .otherKeys }
                 default: break
                 }
             }
             while let parts = try socket.receive() { try take(parts) }
             try sendAnswers()
+            if keys.areOld && requests.isEmpty && isWelcome && drainEnd == nil { return .otherKeys }
             let now = ContinuousClock.now
             if isConnected && now - lastAck > lease {
                 logger.warning("the router is silent")
@@ -96,6 +115,7 @@ final class RouterSession {
             }
         }
         try say(.bye(Bye(reason: .shutdown)))
+        return .over
     }
 
     private var beat: Heartbeat {
@@ -178,13 +198,22 @@ final class RouterSession {
             lease = .seconds(welcome.leaseSeconds)
             (isWelcome, lastAck, nextHeartbeat) = (true, .now, .now)
             for request in requests.values where welcome.cancel.contains(request.id) { request.cancel() }
+            try keys.areGood()
             logger.notice("connected", metadata: ["worker": "\(enrolment.workerID)"])
-        case .leaseAck: lastAck = .now
+        case .leaseAck:
+            lastAck = .now
+            serving.metrics.leaseRenewed()
+        case .curveRotate(let wanted):
+            logger.notice("the router wants a new key", metadata: ["reason": "\(wanted.reason)"])
+            try say(.curveRotateAck(try keys.rotate(wanted)))
+        case .drain(let wanted):
+            logger.notice("the router wants this agent to end", metadata: ["seconds": "\(wanted.deadlineSeconds)"])
+            drain = wanted.deadlineSeconds
         case .bye(let bye):
             isWelcome = false
             switch bye.reason {
             case .shutdown: logger.notice("the router ends; waiting for another")
-            case .revoked: throw AgentProblem("this agent was revoked")
+            case .revoked: throw AgentProblem("this agent was revoked", isRevoked: true)
             case .replaced: throw AgentProblem("another process runs as this agent")
             case .version: throw AgentProblem("the router speaks another version; update this agent")
             }

@@ -2,88 +2,146 @@ import ArgumentParser
 import Foundation
 import Glibc
 import Logging
+import Supervision
 import Threads
-import ZeroMQ
 
 /// Dials out to the routers and serves the models of the engine beside it.
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
-        abstract: "Connects to the routers and serves the models of an engine; runs until SIGTERM, or until the agent is revoked.")
+        abstract: "Connects to the routers and serves the models of an engine; runs until SIGTERM, or until the agent is revoked.",
+        discussion: """
+            Each of its flags has a variable: \(AgentVariable.all.map(AgentVariable.flag).joined(separator: " ")).
+            SIGHUP reads \(AgentVariable.file) again: LOG_LEVEL, MAX_CONCURRENT and SHUTDOWN_GRACE_SECONDS change at once.
+            """)
 
-    @Option(help: "The engine: any OpenAI-compatible server, such as http://127.0.0.1:8000.") var engineURL: String?
-    @Option(help: "The engine's key.") var engineAPIKey: String?
-
-    /// Requests at a time where neither the agent's enrolment nor its engine says how many.
-    private static let usualConcurrency = 32
+    // Ours to read: a bad value is to name its variable, whether it came as flag, variable or line of the file.
+    @Argument(parsing: .captureForPassthrough, help: "Flags, such as --engine-url http://127.0.0.1:8000.") var flags: [String] = []
 
     func run() throws {
-        let signals = Signals.block([SIGTERM, SIGINT])
+        if flags.contains("--help") || flags.contains("-h") { return print(Self.helpMessage()) }
+        let signals = Signals.block([SIGTERM, SIGINT, SIGHUP])
         signal(SIGPIPE, SIG_IGN)
-        let environment = ProcessInfo.processInfo.environment
+        let source = SettingSource(flags: try AgentVariable.flags(flags))
+        let settings = try source.settings()
         let state = StateDirectory()
         guard let enrolment = try state.enrolment() else {
             throw AgentProblem("not enrolled: run `xerotier-xim-agent enroll --join-key ...` first")
         }
-        guard let url = engineURL ?? environment["XEROTIER_AGENT_ENGINE_URL"] else {
-            throw ValidationError("--engine-url is missing: the OpenAI-compatible server whose models this agent serves")
-        }
-        guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
-            throw ValidationError("--engine-url: must be http:// or https://")
-        }
         guard !enrolment.routerAddresses.isEmpty else { throw AgentProblem("the router has no address; enroll again") }
-        let grace = try environment["XEROTIER_AGENT_SHUTDOWN_GRACE_SECONDS"].map { text in
-            guard let seconds = Int(text), (0...3_600).contains(seconds) else {
-                throw ValidationError("XEROTIER_AGENT_SHUTDOWN_GRACE_SECONDS: 0 to 3600")
-            }
-            return Duration.seconds(seconds)
-        }
-        let logger = Logger(label: "xim") { StreamLogHandler.standardError(label: $0) }
-        let most = enrolment.maxConcurrent > 0 ? enrolment.maxConcurrent : Self.usualConcurrency
-        let engine = ServedEngine(
-            url: url, apiKey: engineAPIKey ?? environment["XEROTIER_AGENT_ENGINE_API_KEY"], most: most, logger: logger)
-        let serving = Serving(engine, most: most)
-        let stopped = Lock(false)
+        let agent = try RunningAgent(settings, enrolment, state)
         startThread("signals") {
-            _ = signals.wait()
-            stopped.withLock { $0 = true }
+            while true {
+                guard signals.wait() == SIGHUP else { return agent.stop() }
+                agent.reload(source)
+            }
         }
-        try Sessions(enrolment, keys: try state.curveKeys(), serving: serving, logger: logger).run(
-            until: { stopped.withLock { $0 } }, grace: grace ?? .seconds(300))
-        engine.stop()
+        try agent.run()
     }
 }
 
-/// The sessions with all routers, each on a thread of its own. One that ends with a fault ends all.
-private struct Sessions {
-    private let enrolment: Enrolment
-    private let keys: CurveKeys
-    private let serving: Serving
-    private let logger: Logger
+/// The agent while it runs: its engine, its sessions with all routers, and what it tells of itself.
+private final class RunningAgent: Sendable {
+    /// Requests at a time where neither the settings nor the enrolment nor the engine says how many.
+    private static let usualConcurrency = 32
 
-    init(_ enrolment: Enrolment, keys: CurveKeys, serving: Serving, logger: Logger) {
+    private let enrolment: Enrolment
+    private let state: StateDirectory
+    private let serving: Serving
+    private let engine: SupervisedEngine?
+    private let coalesce: Duration
+    private let grace: Lock<Duration>
+    private let level: Lock<Logger.Level>
+    private let logger: Logger
+    private let isStopped = Lock(false)
+    /// When a session took its last turn.
+    private let lastTurn = Lock(ContinuousClock.now)
+    private let notices = ProcessInfo.processInfo.environment["NOTIFY_SOCKET"]
+
+    init(_ settings: AgentSettings, _ enrolment: Enrolment, _ state: StateDirectory) throws {
         self.enrolment = enrolment
-        self.keys = keys
-        self.serving = serving
-        self.logger = logger
+        self.state = state
+        let level = Lock(Self.level(settings))
+        self.level = level
+        logger = Logger(label: "xim") { _ in AgentLog(level) }
+        grace = Lock(.seconds(settings.shutdownGrace))
+        coalesce = .milliseconds(settings.coalesceMilliseconds)
+        let metrics = AgentMetrics()
+        if let port = settings.metricsPort { try StatusPort.open(metrics, address: settings.metricsAddress, port: port) }
+        engine = SupervisedEngine(settings, own: ProcessInfo.processInfo.environment, logger: logger)
+        guard let url = settings.engineURL ?? engine?.url else {
+            throw SettingError("ENGINE_URL", "is missing: an OpenAI-compatible server that runs already; or MODEL, for an engine to start")
+        }
+        if let engine { metrics.watch(engine, model: settings.servedName ?? "") }
+        let most = Self.most(settings, enrolment)
+        let served = ServedEngine(url: url, apiKey: engine?.key ?? settings.engineAPIKey, most: most, logger: logger)
+        serving = Serving(served, most: most, metrics: metrics, supervised: engine)
     }
 
-    func run(until isStopped: @escaping @Sendable () -> Bool, grace: Duration) throws {
+    private static func most(_ settings: AgentSettings, _ enrolment: Enrolment) -> Int {
+        if settings.maxConcurrent > 0 { return settings.maxConcurrent }
+        if enrolment.maxConcurrent > 0 { return enrolment.maxConcurrent }
+        return settings.startsEngine ? EngineCommand.slots(settings) : usualConcurrency
+    }
+
+    private static func level(_ settings: AgentSettings) -> Logger.Level { Logger.Level(rawValue: settings.logLevel.rawValue) ?? .info }
+
+    func stop() {
+        ServiceNotice.stopping.send(to: notices)
+        isStopped.withLock { $0 = true }
+    }
+
+    /// What may change while the agent runs; a file that cannot be changes nothing.
+    func reload(_ source: SettingSource) {
+        do {
+            let settings = try source.settings()
+            level.withLock { $0 = Self.level(settings) }
+            grace.withLock { $0 = .seconds(settings.shutdownGrace) }
+            serving.allow(Self.most(settings, enrolment))
+            logger.notice("settings are read again")
+        } catch { logger.error("settings stay as they are", metadata: ["error": "\(error)"]) }
+    }
+
+    /// A session on a thread of its own with each router. One that ends with a fault ends all.
+    /// - Throws: `AgentProblem`.
+    func run() throws {
         let problem = Monitor<(left: Int, problem: AgentProblem?)>((enrolment.routerAddresses.count, nil))
         for address in enrolment.routerAddresses {
-            let (enrolment, keys, serving, logger) = (enrolment, keys, serving, logger)
-            startThread("session") {
+            startThread("session") { [self] in
                 var ended: AgentProblem?
-                do {
-                    try RouterSession(enrolment, at: address, keys: keys, serving: serving, logger: logger).run(
-                        until: isStopped, grace: grace)
-                } catch { ended = error as? AgentProblem ?? AgentProblem("the session with the router failed: \(error)") }
+                do { try session(at: address) } catch {
+                    ended = error as? AgentProblem ?? AgentProblem("the session with the router failed: \(error)")
+                }
                 problem.change { state in
                     state.left -= 1
                     state.problem = state.problem ?? ended
                 }
             }
         }
-        try problem.wait(while: { $0.left > 0 && $0.problem == nil }) { if let problem = $0.problem { throw problem } }
+        ServiceNotice.ready.send(to: notices)
+        while problem.wait(atMost: 15, while: { $0.left > 0 && $0.problem == nil }, then: { $0.left > 0 && $0.problem == nil }) {
+            let isTurning = lastTurn.withLock { ContinuousClock.now - $0 < .seconds(15) }
+            if isTurning { ServiceNotice.alive.send(to: notices) }
+        }
+        serving.engine.stop()
+        engine?.stop()
+        guard let found = problem.withLock({ $0.problem }) else { return }
+        // A new join key makes it an agent again.
+        if found.isRevoked { try state.forget() }
+        throw found
+    }
+
+    private func session(at address: String) throws {
+        var keys = try SessionKeys(state, new: false)
+        while true {
+            let session = try RouterSession(enrolment, at: address, keys: keys, serving: serving, coalesce: coalesce, logger: logger)
+            let ending = try session.run(
+                until: { [self] in
+                    lastTurn.withLock { $0 = .now }
+                    return isStopped.withLock { $0 }
+                }, grace: { [self] in grace.withLock { $0 } })
+            guard case .otherKeys = ending else { return }
+            keys = try keys.others()
+        }
     }
 }

@@ -33,6 +33,11 @@ final class ServedRequest: Sendable {
         self.coalesce = coalesce
     }
 
+    private var model: String {
+        guard case .inference(_, let model, _) = dispatch.work else { return "" }
+        return model.id
+    }
+
     /// Credits have come.
     func wake() { bell.ring() }
 
@@ -43,10 +48,17 @@ final class ServedRequest: Sendable {
 
     /// From the frame after `accept` to the last one. On the request's own thread.
     func run() {
+        let start = ContinuousClock.now
+        serving.metrics.requestBegan(model)
+        serving.supervised?.requestBegan()
         var answer = EngineAnswer(self)
         let last = answer.run()
         if let last { answer.say(last) }
         answer.keepConnection()
+        serving.supervised?.requestEnded()
+        serving.metrics.requestEnded(
+            model, after: (ContinuousClock.now - start) / .seconds(1), promptTokens: answer.tokens.prompt,
+            generationTokens: answer.tokens.generation)
         serving.leave()
         outbox.add(nil, ended: key)
     }
@@ -78,6 +90,14 @@ final class ServedRequest: Sendable {
             let time = Int(Date().timeIntervalSince1970 * 1_000)
             request.outbox.add(Message(id: request.id, attempt: request.attempt, sequence: sequence, time: time, frame))
             sequence += 1
+        }
+
+        var tokens: (prompt: Int, generation: Int) { (usage.usage?.promptTokens ?? 0, usage.usage?.completionTokens ?? 0) }
+
+        private mutating func first() {
+            let now = ContinuousClock.now
+            firstToken = now
+            request.serving.metrics.firstToken(request.model, after: (now - start) / .seconds(1))
         }
 
         /// - Returns: the last frame; nil where nobody waits for one.
@@ -152,7 +172,8 @@ final class ServedRequest: Sendable {
 
         /// - Returns: false where it is cancelled.
         private mutating func add(_ event: [UInt8]) -> Bool {
-            if firstToken == nil { firstToken = .now }
+            if firstToken == nil { first() }
+            request.serving.supervised?.tokenCame()
             usage.read(event)
             if pendingBytes + event.count > Chunk.dataLength { guard flush() else { return false } }
             guard event.count <= Chunk.dataLength else { return sendBytes(event) }
@@ -185,9 +206,12 @@ final class ServedRequest: Sendable {
 
         /// - Returns: false where it is cancelled.
         private func waitForCredit() -> Bool {
+            var isStalled = false
             while true {
                 if request.isCancelled.load(ordering: .acquiring) { return false }
                 if request.credits.maySend(request.key) { return true }
+                if !isStalled { request.serving.metrics.creditStalled() }
+                isStalled = true
                 // The cap of all streams may be what is missing, which nobody rings for.
                 if request.bell.wait(until: .now + .milliseconds(100)) == .rung { request.bell.silence() }
             }
@@ -198,7 +222,7 @@ final class ServedRequest: Sendable {
             if isStream { return done() }
             guard !body.isEmpty else { return unreadable }
             usage.read(body)
-            firstToken = .now
+            first()
             return sendBytes(body) ? done() : nil
         }
 

@@ -1,24 +1,34 @@
 import HTTPClient
 import Mesh
+import Supervision
 import Threads
 
 /// What this agent can do at a time, over all routers: it is the judge of its capacity.
 final class Serving: Sendable {
     let engine: ServedEngine
-    let most: Int
-    private let state = Lock((running: 0, isDraining: false))
+    let metrics: AgentMetrics
+    /// Where the agent started the engine itself.
+    let supervised: SupervisedEngine?
+    private let state: Lock<(running: Int, most: Int, isDraining: Bool)>
 
     enum Answer { case taken, busy, draining }
 
-    init(_ engine: ServedEngine, most: Int) {
+    init(_ engine: ServedEngine, most: Int, metrics: AgentMetrics, supervised: SupervisedEngine?) {
         self.engine = engine
-        self.most = most
+        self.metrics = metrics
+        self.supervised = supervised
+        state = Lock((0, most, false))
     }
+
+    var most: Int { state.withLock { $0.most } }
+
+    /// From the next request on, and told to the routers with the next hello.
+    func allow(_ most: Int) { state.withLock { $0.most = most } }
 
     func take() -> Answer {
         state.withLock { state in
             if state.isDraining { return .draining }
-            guard state.running < most else { return .busy }
+            guard state.running < state.most else { return .busy }
             state.running += 1
             return .taken
         }

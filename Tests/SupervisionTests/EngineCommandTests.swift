@@ -37,6 +37,16 @@ import Testing
         #expect(it.environment["A"] == "1" && it.environment["B"] == nil && it.environment["VLLM_API_KEY"] == "secret")
     }
 
+    @Test(arguments: [(8, "2"), (1_024, "64"), (2, nil)]) func aQuarterOfTheMemoryIsForTheCache(gibibytes: Int, offload: String?) throws {
+        let settings = try AgentSettings(["MODEL": "/models/qwen"])
+        let it = try #require(EngineCommand(settings, port: 1, key: "", own: [:], memory: gibibytes << 30))
+        let place = it.arguments.firstIndex(of: "--kv-offloading-size")
+        #expect(place.map { it.arguments[$0 + 1] } == offload)
+        let off = try AgentSettings(["MODEL": "/models/qwen", "KV_OFFLOAD_GB": "0"])
+        #expect(
+            EngineCommand(off, port: 1, key: "", own: [:], memory: gibibytes << 30)?.arguments.contains("--kv-offloading-size") == false)
+    }
+
     @Test func theAgentsSecretsAreNotPassedOn() throws {
         let own = ["PATH": "/bin", "XEROTIER_AGENT_JOIN_KEY": "xjk_secret", "AWS_SECRET": "x", "CUDA_VISIBLE_DEVICES": "1"]
         let it = try command(["MODEL": "/a.gguf"], own: own)

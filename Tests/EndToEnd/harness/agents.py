@@ -61,7 +61,7 @@ class Agent:
 
     @property
     def connections(self) -> int:
-        return self.text.count("] connected")
+        return self.text.count('"connected"')
 
     def signal(self, number: int):
         self.process.send_signal(number)

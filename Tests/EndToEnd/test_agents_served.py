@@ -1,0 +1,50 @@
+"""What managers do with agents that serve requests, and what an agent tells of them (spec 05 §15, §20, §21)."""
+
+import re
+import socket
+
+import httpx
+
+from harness.agents import mesh  # noqa: F401
+from harness.calls import expect_error
+from harness.together import eventually
+
+AGENTS = "/v1/management/agents"
+
+
+def identity(agent) -> str:
+    return agent.worker.split(":")[1]
+
+
+def test_a_suspended_agent_gets_nothing_until_it_is_activated(mesh):
+    agent = identity(mesh.agent())
+    mesh.wait_until_served()
+    assert mesh.admin.post(f"{AGENTS}/{agent}/suspend", {}).status_code == 202
+    eventually(lambda: mesh.tenant.chat(script={"text": "hi"}).status_code == 503, 30)
+    expect_error(mesh.tenant.chat(script={"text": "hi"}), 503, "no_worker_available")
+    assert mesh.admin.post(f"{AGENTS}/{agent}/activate", {}).status_code == 202
+    mesh.wait_until_served()
+
+
+def test_an_agent_counts_requests_and_tokens_and_shows_no_text(mesh):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    agent = mesh.agent()
+    agent.stop()
+    del agent.environment["XEROTIER_AGENT_DISABLE_METRICS_SERVER"]
+    agent.environment["XEROTIER_AGENT_METRICS_PORT"] = str(port)
+    agent.start()
+    mesh.wait_until_served()
+    assert mesh.tenant.stream(script={"tokens": ["a secret ", "of ", "mine"], "delay_ms": 1}).is_done
+
+    def counted() -> dict:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+        assert "secret" not in text
+        return {name: float(value) for name, value in re.findall(r'xerotier_agent_(\w+)\{model_name="scripted-model"\} (\S+)', text)}
+
+    eventually(lambda: counted().get("request_seconds_count", 0) >= 2 and counted()["num_requests_running"] == 0, 30)
+    found = counted()
+    assert found["ttft_seconds_count"] >= 2 and found["prompt_tokens_total"] > 0 and found["generation_tokens_total"] > 0
+    models = mesh.admin.get(f"{AGENTS}/{identity(agent)}").json()["models"]
+    assert [(model["model_id"], model["state"]) for model in models] == [("scripted-model", "ready")]
+    assert "secret" not in agent.text
