@@ -87,6 +87,12 @@ package struct EndpointBody {
             return
         }
         try readURLs(element)
+        // Who names an upstream means one; who has none for agents leaves it out.
+        if change.isWhole && change.urls.isEmpty {
+            throw APIError(
+                .missingRequiredParameter, "Give the URL of the model server, or leave 'upstream' out: then agents serve the model.",
+                param: "upstream.url")
+        }
         change.upstreamModel = try optional(element["model"], \.upstream.model) { try Fields.string($0, "upstream.model") }
         change.upstreamKey = try value(element["api_key"]).map { element in
             let key = try Fields.string(element, "upstream.api_key")

@@ -45,6 +45,10 @@ def test_an_agent_counts_requests_and_tokens_and_shows_no_text(mesh):
     eventually(lambda: counted().get("request_seconds_count", 0) >= 2 and counted()["num_requests_running"] == 0, 30)
     found = counted()
     assert found["ttft_seconds_count"] >= 2 and found["prompt_tokens_total"] > 0 and found["generation_tokens_total"] > 0
-    models = mesh.admin.get(f"{AGENTS}/{identity(agent)}").json()["models"]
-    assert [(model["model_id"], model["state"]) for model in models] == [("scripted-model", "ready")]
+
+    def models() -> list:
+        return [(model["model_id"], model["state"]) for model in mesh.admin.get(f"{AGENTS}/{identity(agent)}").json()["models"]]
+
+    # The mesh notes them with the next heartbeat.
+    eventually(lambda: models() == [("scripted-model", "ready")], 30)
     assert "secret" not in agent.text

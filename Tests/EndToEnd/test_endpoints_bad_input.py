@@ -130,10 +130,10 @@ def test_a_bad_upstream_is_refused_by_name(owner, engine, member, value):
     expect_error(answer, 400, "invalid_value", "unsupported_parameter", "missing_required_parameter", "egress_blocked", param="upstream.url" if member == "url" else f"upstream.{member}")
 
 
-def test_an_upstream_without_a_url_is_refused_and_an_endpoint_without_an_upstream_is_for_agents(owner, engine):
-    for value in (..., None, {}):
-        assert owner.post(ENDPOINTS, body(engine, model="m", upstream=value)).json()["upstream"]["urls"] == []
-    expect_error(owner.post(ENDPOINTS, body(engine, upstream={"model": "m"})), 400, "missing_required_parameter", param="upstream.url")
+def test_an_upstream_without_a_url_is_refused(owner, engine):
+    # Without any upstream it is one for agents; see test_mesh.py.
+    for value in ({}, {"model": "m"}):
+        expect_error(owner.post(ENDPOINTS, body(engine, model="m", upstream=value)), 400, "missing_required_parameter", param="upstream.url")
     expect_error(owner.post(ENDPOINTS, body(engine, upstream={"url": engine.url, "urls": [engine.url]})), 400, "unsupported_combination", param="upstream.urls")
     expect_error(owner.post(ENDPOINTS, body(engine, model="mdl_0123456789abcdefghijklmn")), 404, "model_not_found", param="model")
 
