@@ -179,7 +179,8 @@ let package = Package(
         .testTarget(name: "BillingTests", dependencies: ["Billing", "Crypto", "HTTPClient"]),
         .testTarget(name: "AccountsTests", dependencies: ["Accounts", "JSON"]),
         .testTarget(
-            name: "SupervisionTests", dependencies: ["Supervision", .product(name: "Logging", package: "swift-log")]),
+            name: "SupervisionTests", dependencies: ["Supervision", .product(name: "Logging", package: "swift-log")],
+            exclude: ["scripted-engine"]),
         .testTarget(name: "AgentsTests", dependencies: ["Agents", "Crypto", "JSON", "OpenAI"]),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "JSON"]),
         .testTarget(name: "InferenceTests", dependencies: ["HTTPClient", "Inference"]),

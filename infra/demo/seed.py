@@ -40,13 +40,17 @@ def endpoint_arguments(stack: dict[str, str]) -> list[str]:
     if url := os.environ.get("XEROTIER_DEMO_UPSTREAM"):
         model = os.environ.get("XEROTIER_DEMO_MODEL") or upstream.first_model(url)
         return ["--model", model, "--upstream-url", url, "--max-concurrent", "4096"]
-    return engine_arguments(stack["XEROTIER_ENGINE_URL"])
+    # An agent serves its model, see agent.py.
+    return ["--no-upstream", *model_arguments(stack["XEROTIER_ENGINE_URL"])]
+
+
+def model_arguments(url: str) -> list[str]:
+    return ["--model", upstream.first_model(url), "--context-length", str(upstream.slots(url)[1])]
 
 
 def engine_arguments(url: str) -> list[str]:
     """What the default engine says of itself, and that it is llama.cpp: until its health is probed nobody else knows."""
-    slots, context = upstream.slots(url)
-    return ["--engine", "llama_cpp", "--model", upstream.first_model(url), "--upstream-url", url, "--max-concurrent", str(slots), "--context-length", str(context)]
+    return ["--engine", "llama_cpp", "--upstream-url", url, "--max-concurrent", str(upstream.slots(url)[0]), *model_arguments(url)]
 
 
 def set_endpoint(stack: dict[str, str], slug: str, *arguments: str) -> None:

@@ -42,7 +42,7 @@ def stream_answer(client: "openai.OpenAI", model: str) -> None:
             for choice in chunk.choices:
                 print(choice.delta.content or "", end="", flush=True)
                 finish = choice.finish_reason or finish
-    print()
+    print(f"\n(answered by {stream.response.headers['x-xerotier-worker-id']})")
     if finish is None:
         raise SystemExit(f"the stream ended without a finish_reason; see {LOGS}")
 

@@ -97,11 +97,16 @@ def bring_up(settings: Settings) -> None:
     ensure_nginx(supervisor, settings, changed, web)
     wait_for("nginx", lambda: listens(settings.https_port) and listens(settings.http_port), settings.logs / "nginx.log")
     # supervisord takes a program that lived for a second as running, and what dies before that is not well.
-    names = set(wanted) - {"supervisord"}
+    names = set(wanted) - {"supervisord", "agent"}
     wait_for("the whole stack", lambda: all(supervisor.states()[name]["statename"] == "RUNNING" for name in names), settings.logs / "supervisord.log")
     if settings.engine == "default":
         for name, port in settings.engine_ports.items():
             wait_for(f"the engine's {name}", lambda: http_status(port, "/health") == 200, settings.logs / "engine.log", patience=120)
+    if settings.has_agent:
+        ensure(supervisor, "agent", changed)
+        wait_for("the agent", lambda: http_status(settings.agent_metrics_port, "/healthz") == 200, settings.logs / "agent.log")
+    else:
+        supervisor.stop("agent")
 
 
 def supervisord(settings: Settings) -> dict:
@@ -183,7 +188,7 @@ def down(directory: pathlib.Path, remove: bool) -> None:
             # From the client inwards, so that nothing is asked of what is already gone; Postgres last, when all rows are in.
             stop_all(supervisor, ["nginx"])
             stop_gateways(supervisor)
-            stop_all(supervisor, [*WORKERS, "billing", "engine", *reversed(store.SERVERS), "redis", "postgres"])
+            stop_all(supervisor, ["agent", *WORKERS, "billing", "engine", *reversed(store.SERVERS), "redis", "postgres"])
             supervisor.shutdown()
             records = processes.read(directory / "pids" / "supervisord")
             with contextlib.suppress(Problem):
@@ -245,6 +250,21 @@ def status(directory: pathlib.Path) -> int:
     return 0 if healthy else 3
 
 
+def enrol_agent(settings: Settings, join_key: str) -> None:
+    """Enrols an agent for the engine's chat model in the place of the one before, if there was one, and runs it."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(settings.agent_home)
+    settings.agent_home.mkdir(mode=0o700)
+    command = [settings.binaries / "xerotier-xim-agent", "enroll", "--name", "demo"]
+    # The key is not on the command line, which everybody on the machine may read.
+    environment = programs.BASE_ENVIRONMENT | programs.agent_environment(settings) | {"XEROTIER_AGENT_JOIN_KEY": join_key}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise Problem(f"the agent could not enrol: {(done.stderr or done.stdout).strip()[-500:]}")
+    say(done.stdout.strip())
+    up(settings)
+
+
 def check_machine(settings: Settings) -> None:
     missing = [path for path in NEEDED if not os.path.exists(path)]
     if missing:
@@ -271,6 +291,8 @@ def check_ports(settings: Settings, states: dict[str, dict]) -> None:
             ports[settings.metrics_port(group, number)] = f"{group}-{number}"
     for name in WORKERS:
         ports[settings.worker_metrics_port(name)] = name
+    if settings.has_agent:
+        ports[settings.agent_metrics_port] = "agent"
     for port, name in ports.items():
         if ours(settings.directory, name) or states.get(name, {}).get("statename") in ("RUNNING", "STARTING"):
             continue

@@ -120,6 +120,24 @@ def billing(settings: Settings, shared: dict[str, str]) -> dict:
     return program([str(binary), "work"], shared, files=[binary])
 
 
+def agent(settings: Settings) -> dict:
+    binary = settings.binaries / "xerotier-xim-agent"
+    return program([str(binary), "run"], agent_environment(settings), files=[binary, settings.enrolment])
+
+
+def agent_environment(settings: Settings) -> dict[str, str]:
+    # Over loopback http: the certificate of a development stack is its own.
+    values = {
+        "ROUTER_URL": f"http://127.0.0.1:{settings.http_port}",
+        "ALLOW_INSECURE": "1",
+        "ENGINE": "openai",
+        "ENGINE_URL": f"http://127.0.0.1:{settings.engine_ports['chat']}/v1",
+        "METRICS_PORT": str(settings.agent_metrics_port),
+        "SHUTDOWN_GRACE_SECONDS": "20",
+    }
+    return {"HOME": str(settings.agent_home)} | {f"XEROTIER_AGENT_{name}": value for name, value in values.items()}
+
+
 def web(settings: Settings) -> dict:
     # QUIT lets nginx finish what it is answering; so do the workers of a killed master, beside the new ones.
     return program(nginx.command(settings), stop="QUIT", leftovers="finish", remove=[nginx.http1_socket(settings), nginx.http2_socket(settings)])
@@ -139,6 +157,8 @@ def everything(settings: Settings, server: Postgres, encryption_key: str) -> dic
         found[name] = object_store(settings, name)
     if settings.engine == "default":
         found["engine"] = engine(settings)
+    if settings.has_agent:
+        found["agent"] = agent(settings)
     for group in GROUPS:
         for number in range(settings.processes(group)):
             found[f"{group}-{number}"] = gateway(settings, group, number, shared)

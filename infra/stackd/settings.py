@@ -66,6 +66,24 @@ class Settings:
     def mesh_key(self) -> pathlib.Path:
         return self.directory / "state" / "mesh.key"
 
+    @property
+    def agent_home(self) -> pathlib.Path:
+        """Of the agent that serves the default engine's chat model over the mesh."""
+        return self.directory / "agent"
+
+    @property
+    def enrolment(self) -> pathlib.Path:
+        """What that agent keeps once it has enrolled."""
+        return self.agent_home / ".config" / "xerotier" / "enrollment.json"
+
+    @property
+    def has_agent(self) -> bool:
+        return self.engine == "default" and self.enrolment.exists()
+
+    @property
+    def agent_metrics_port(self) -> int:
+        return self.port_base + 926
+
     def metrics_port(self, group: str, number: int = 0) -> int:
         return self.port_base + METRICS[group] + number
 

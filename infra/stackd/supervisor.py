@@ -78,7 +78,7 @@ def render(settings: Settings) -> str:
     text = HEAD.format(directory=settings.directory, logs=settings.logs, sockets=settings.sockets, open_files=settings.open_files, user=user)
     # nginx gives streams ten seconds to end before `down` cuts them.
     programs = [
-        ("postgres", "INT", 60), ("redis", "TERM", 30), ("engine", "TERM", 10), ("nginx", "QUIT", 10), ("billing", "TERM", 30),
+        ("postgres", "INT", 60), ("redis", "TERM", 30), ("engine", "TERM", 10), ("agent", "TERM", 30), ("nginx", "QUIT", 10), ("billing", "TERM", 30),
         # A worker gives back after 25 s what does not end.
         *((name, "TERM", 40) for name in WORKERS),
         *((name, "TERM", 10) for name in store.SERVERS),

@@ -9,7 +9,7 @@ struct EndpointCommand: ParsableCommand {
     struct Set: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Creates an endpoint, or changes what is given.",
-            discussion: "A new endpoint needs --tier and --upstream-url.")
+            discussion: "A new endpoint needs --tier. Without --upstream-url agents serve its model.")
 
         @Option(help: "Slug of the project.") var project: String
         @Option(help: "The endpoint's name in paths.") var slug: String
@@ -18,6 +18,7 @@ struct EndpointCommand: ParsableCommand {
         @Option(help: "generate, embed or score.") var taskMode: String?
         @Option(help: "Base URL of an OpenAI-compatible server, with or without a final /v1; may be repeated.") var upstreamURL: [String] =
             []
+        @Flag(help: "Take the upstream away with all that was said of it: agents serve the model.") var noUpstream = false
         @Option(help: "The model's name as the upstream knows it.") var upstreamModel: String?
         @Option(help: "Environment variable that holds the upstream's API key.") var upstreamKeyEnv: String?
         @Option(help: "Path of the health probe, from the origin.") var healthPath: String?
@@ -47,6 +48,7 @@ struct EndpointCommand: ParsableCommand {
             change.tier = tier
             change.model = model
             change.taskMode = try taskMode.map { try value($0, of: "--task-mode", is: "generate, embed or score") }
+            if noUpstream { change.reset(\.upstream) }
             change.urls = upstreamURL
             change.aliases = alias.isEmpty ? nil : alias
             change.upstreamModel = upstreamModel
