@@ -1,0 +1,221 @@
+"""Agents, their cables and routers that fail under streams (spec 05 §6, §12-13): every request ends, none is billed twice, and the mesh works on."""
+
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness.agents import mesh, router_metric  # noqa: F401
+from harness.together import eventually, together
+
+SEED = int(os.environ.get("XEROTIER_TEST_SEED", "20261126"))
+# 2,000 tokens in 40 s: longer than any failure takes to be noticed.
+LONG = {"tokens": ["a "], "repeat": 2_000, "delay_ms": 20, "obey_max_tokens": False}
+LOST_S, FROZEN_S = 6, 36
+
+
+class Cable:
+    """A TCP proxy between one agent and the router: it can hold all bytes back for a while, and be cut."""
+
+    def __init__(self, address: str):
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        self.target = (host, int(port))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.delay = 0.0
+        self.ends: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"tcp://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def _accept(self):
+        while True:
+            try:
+                here, _ = self.listener.accept()
+            except OSError:
+                return
+            there = socket.create_connection(self.target)
+            self.ends += [here, there]
+            for source, sink in ((here, there), (there, here)):
+                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket):
+        try:
+            while data := source.recv(65536):
+                time.sleep(self.delay)
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            end.close()
+
+    def cut(self):
+        ends, self.ends = self.ends, []
+        for end in ends:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+        self.cut()
+
+
+@pytest.fixture
+def cabled(mesh):  # noqa: F811
+    """An agent whose only way to the router is a cable."""
+    agent = mesh.agent()
+    agent.stop()
+    enrolment = agent.log.parent / ".config" / "xerotier" / "enrollment.json"
+    kept = json.loads(enrolment.read_text())
+    cable = Cable(kept["router_addrs"][0])
+    enrolment.write_text(json.dumps(kept | {"router_addrs": [cable.address]}))
+    agent.start()
+    mesh.wait_until_served()
+    yield mesh, agent, cable
+    cable.close()
+
+
+def broken_streams(mesh, count: int, fail) -> list:  # noqa: F811
+    """Streams that run while `fail` is called once, and how long the last one took to end after it."""
+    failed = []
+
+    def one(place: int):
+        if place < count:
+            return mesh.tenant.stream(script=LONG)
+        eventually(lambda: router_metric("router_requests") >= count, 60)
+        time.sleep(0.5)
+        failed.append(time.monotonic())
+        fail()
+
+    *streams, _ = together(count + 1, one)
+    return [streams, time.monotonic() - failed[0]]
+
+
+def check_broken_and_billed_once(mesh, usage, ledger, streams: list):  # noqa: F811
+    for stream in streams:
+        stream.check_broken(("stream_interrupted",))
+    rows = usage.of_project(mesh.project.id)
+    broken = {row["request_id"]: row for row in rows if row["error_code"] == "stream_interrupted"}
+    assert sorted(broken) == sorted(stream.request_id for stream in streams)
+    assert len({row["request_id"] for row in rows}) == len(rows)
+    for stream in streams:
+        row = broken[stream.request_id]
+        # What was seen is billed; what the failure swallowed is not.
+        assert row["fault"] == "agent" and row["output_tokens"] == stream.text().count("a ")
+    assert eventually(lambda: router_metric("router_requests") == 0, 10)
+    ledger.wait_until_nothing_is_held(mesh.project.id)
+    ledger.check(mesh.project.id, rows)
+
+
+@pytest.mark.short
+@pytest.mark.limit(180)
+def test_a_frozen_agent_is_given_up_and_serves_again_when_it_goes_on(mesh, usage, ledger):  # noqa: F811
+    """As `kill -STOP` does it: the connection stands, and nobody answers on it."""
+    agent = mesh.agent(concurrent=20)
+    mesh.wait_until_served()
+    streams, took = broken_streams(mesh, 20, lambda: agent.signal(signal.SIGSTOP))
+    assert took < FROZEN_S
+    agent.signal(signal.SIGCONT)
+    mesh.wait_until_served()
+    check_broken_and_billed_once(mesh, usage, ledger, streams)
+
+
+@pytest.mark.short
+@pytest.mark.limit(180)
+def test_a_cut_cable_breaks_what_runs_and_the_agent_dials_in_again(cabled, usage, ledger):
+    mesh, _, cable = cabled
+    streams, took = broken_streams(mesh, 8, cable.cut)
+    assert took < LOST_S
+    mesh.wait_until_served()
+    check_broken_and_billed_once(mesh, usage, ledger, streams)
+
+
+@pytest.mark.short
+@pytest.mark.limit(120)
+def test_a_slow_cable_loses_nothing(cabled):
+    """A tenth of a second for each piece that comes."""
+    mesh, _, cable = cabled
+    cable.delay = 0.1
+    streams = together(8, lambda place: mesh.tenant.stream(script={"tokens": [f"{place} "], "repeat": 200, "delay_ms": 5}))
+    assert [stream.text() for stream in streams] == [f"{place} " * 200 for place in range(8)]
+    assert all(stream.is_done for stream in streams)
+
+
+@pytest.mark.short
+@pytest.mark.limit(120)
+def test_peers_that_send_rubbish_disturb_nobody(mesh, stack):  # noqa: F811
+    """Whoever reaches the router's port may send what they like: without a key that is known none of it is read as a frame."""
+    agent = mesh.agent()
+    mesh.wait_until_served()
+    enrolment = json.loads((agent.log.parent / ".config" / "xerotier" / "enrollment.json").read_text())
+    host, _, port = enrolment["router_addrs"][0].removeprefix("tcp://").rpartition(":")
+    chance = random.Random(SEED)
+    greeting = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
+
+    def rubbish():
+        for number in range(300):
+            with socket.create_connection((host, int(port)), timeout=10) as peer:
+                peer.settimeout(0.02)
+                try:
+                    # Some of it begins as it should.
+                    peer.sendall((greeting if number % 2 else b"") + chance.randbytes(chance.randrange(1, 4_000)))
+                    peer.recv(100)
+                except OSError:
+                    pass
+
+    streams = together(5, lambda place: rubbish() if place == 4 else mesh.tenant.stream(script={"tokens": ["a "], "repeat": 400, "delay_ms": 20}))
+    for stream in streams[:4]:
+        assert stream.is_done and stream.text() == "a " * 400
+    assert router_metric("mesh_sessions") >= 1
+
+
+@pytest.mark.long
+@pytest.mark.limit(240)
+def test_agents_routers_and_gateways_may_be_killed_under_streams(mesh, usage, ledger, processes):  # noqa: F811
+    """Each of 60 clients gets a whole answer, an error, or a stream that says that it broke; what has a row is settled once."""
+    agents = [mesh.agent(mesh.engines[0], concurrent=32), mesh.agent(mesh.engines[1], concurrent=32)]
+    mesh.wait_until_served()
+    chance = random.Random(SEED)
+    script = {"tokens": ["a "], "repeat": 100, "delay_ms": 20}
+
+    def stream(place: int):
+        time.sleep(chance.uniform(0, 6))
+        try:
+            return mesh.tenant.try_stream(json.dumps({"script": script}))
+        except Exception as error:  # noqa: BLE001
+            # A gateway that is killed takes its connections with it; nginx ends them without a last chunk.
+            return error
+
+    def kill():
+        for victim in ["agent", "mesh", "gateway-0", "agent"]:
+            time.sleep(chance.uniform(1, 2))
+            if victim == "agent":
+                killed = chance.choice(agents)
+                killed.kill()
+                killed.start()
+            else:
+                processes.kill(victim)
+
+    answers = together(61, lambda place: kill() if place == 60 else stream(place))[:60]
+    processes.wait_until_back()
+    mesh.wait_until_served()
+    whole = [answer for answer in answers if getattr(answer, "is_done", False)]
+    assert whole and all(answer.text() == "a " * 100 for answer in whole)
+    for answer in answers:
+        if hasattr(answer, "is_done") and not answer.is_done:
+            answer.check_broken(("stream_interrupted",))
+        elif hasattr(answer, "status_code"):
+            assert answer.status_code in (502, 503), answer.text
+    ledger.wait_until_nothing_is_held(mesh.project.id)
+    rows = usage.of_project(mesh.project.id)
+    assert len({row["request_id"] for row in rows}) == len(rows)
+    assert {answer.request_id for answer in whole} <= {row["request_id"] for row in rows}
+    ledger.check(mesh.project.id, rows)
