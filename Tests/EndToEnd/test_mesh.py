@@ -32,8 +32,12 @@ def test_an_engines_refusal_reaches_the_client_in_our_words(mesh, usage):
     expect_error(mesh.tenant.chat(script={"text": "hi"}, model="other-model"), 404, "model_not_found")
 
 
-def test_without_an_agent_there_is_no_worker(mesh):
-    expect_error(mesh.tenant.chat(script={"text": "hi"}), 503, "no_worker_available")
+def test_without_an_agent_there_is_no_worker_and_nothing_stays_held(mesh, ledger, usage):
+    for _ in range(3):
+        expect_error(mesh.tenant.chat(script={"text": "hi"}), 503, "no_worker_available")
+    assert [hold for hold in ledger.open_holds(mesh.project.id) if hold["kind"] == "request"] == []
+    assert sum(row["cost_nano"] for row in usage.of_project(mesh.project.id)) == 0
+    assert router_metric("router_requests") == 0 and router_metric("router_queue_depth") == 0
 
 
 def test_a_client_that_leaves_ends_the_engines_work(mesh, stack, usage):
@@ -113,6 +117,23 @@ def test_no_more_than_the_agents_places_are_in_flight_and_the_others_wait(mesh):
     answers = together(8, lambda place: mesh.tenant.chat(script={"text": "x", "first_delay_ms": 300}))
     assert [answer.status_code for answer in answers] == [200] * 8
     assert len(mesh.engines[0].records()) == 8 and most_at_once(mesh.engines[0].records()) <= 2
+
+
+def test_flex_does_not_overtake_a_default_that_waits(mesh):
+    mesh.agent(concurrent=1)
+    mesh.wait_until_served()
+    mesh.engines[0].control("DELETE", "/__records")
+
+    def ask(place):
+        eventually(lambda: router_metric("router_requests") >= min(place, 1) and router_metric("router_queue_depth") >= place - 1, 30)
+        tier, script = [("default", {"tokens": ["a "], "repeat": 60, "delay_ms": 50}), ("flex", {"text": "flex"}), ("default", {"text": "default"})][place]
+        return mesh.tenant.chat(script=script, service_tier=tier)
+
+    # The first holds the only place until both others wait.
+    running, *waited = together(3, ask)
+    assert running.status_code == 200 and [answer.json()["choices"][0]["message"]["content"] for answer in waited] == ["flex", "default"]
+    begun = sorted(mesh.engines[0].records(), key=lambda record: record["started_ms"])
+    assert [record["request_id"] for record in begun[1:]] == [answer.headers["x-request-id"] for answer in reversed(waited)]
 
 
 def test_an_agent_that_is_told_to_end_finishes_what_runs_and_gets_nothing_new(mesh):

@@ -16,7 +16,7 @@ from harness.together import eventually, together
 SEED = int(os.environ.get("XEROTIER_TEST_SEED", "20261126"))
 # 2,000 tokens in 40 s: longer than any failure takes to be noticed.
 LONG = {"tokens": ["a "], "repeat": 2_000, "delay_ms": 20, "obey_max_tokens": False}
-LOST_S, FROZEN_S = 6, 36
+LOST_S, NO_DISPATCH_S, FROZEN_S = 6, 15, 36
 
 
 class Cable:
@@ -121,8 +121,20 @@ def test_a_frozen_agent_is_given_up_and_serves_again_when_it_goes_on(mesh, usage
     """As `kill -STOP` does it: the connection stands, and nobody answers on it."""
     agent = mesh.agent(concurrent=20)
     mesh.wait_until_served()
-    streams, took = broken_streams(mesh, 20, lambda: agent.signal(signal.SIGSTOP))
+    others = []
+
+    def freeze():
+        agent.signal(signal.SIGSTOP)
+        frozen = time.monotonic()
+        others.append(mesh.agent(mesh.engines[1]))
+        time.sleep(max(0.0, frozen + NO_DISPATCH_S - time.monotonic()))
+        answers = [mesh.tenant.chat(script={"text": "hi"}) for _ in range(20)]
+        assert {answer.headers["x-xerotier-worker-id"] for answer in answers} == {others[0].worker}
+        assert time.monotonic() - frozen < FROZEN_S
+
+    streams, took = broken_streams(mesh, 20, freeze)
     assert took < FROZEN_S
+    others[0].stop()
     agent.signal(signal.SIGCONT)
     mesh.wait_until_served()
     check_broken_and_billed_once(mesh, usage, ledger, streams)
