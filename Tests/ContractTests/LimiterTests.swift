@@ -168,7 +168,7 @@ import Testing
             server.stop()
             let start = ContinuousClock.now
             let admitted = (1...100).filter { limiter.admit(Self.request($0, concurrent: 100)).isAdmitted }
-            #expect(admitted.count == 48 && ContinuousClock.now - start < .milliseconds(300))
+            #expect(admitted.count == 48 && ContinuousClock.now - start < .seconds(5))
             admitted.forEach { limiter.finish(Self.request($0, concurrent: 100), actualTokens: 10) }
             #expect(limiter.admit(Self.request(200, perMinute: nil, concurrent: 5)).isAdmitted)
             #expect(!limiter.admit(Self.request(201, perMinute: nil, concurrent: 5)).isAdmitted)

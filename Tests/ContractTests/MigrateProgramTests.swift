@@ -115,6 +115,20 @@ struct MigrateProgramTests {
         }
     }
 
+    @Test func anEndpointMayLoseItsUpstreamToAgents() async throws {
+        try await onThread {
+            let bench = try Bench(database: PostgresServer.makeDatabase())
+            _ = try bench.answer("project", "set", "--slug", "acme")
+            let named = ["endpoint", "set", "--project", "acme", "--slug", "talk"]
+            let set = { (more: [String]) in try Program.migrate.run(named + more, bench.settings) }
+            #expect(try set(["--tier", "demo", "--model", "m", "--upstream-url", "https://a.example", "--engine", "vllm"]).status == 0)
+            #expect(try set(["--context-length", "512"]).output.contains("a.example"))
+            let lost = try set(["--no-upstream"])
+            #expect(
+                lost.status == 0 && !lost.output.contains("a.example") && !lost.output.contains("vllm"), "\(lost.output) \(lost.errors)")
+        }
+    }
+
     @Test func noSecretStandsInAnyColumn() async throws {
         try await onThread {
             let bench = try Bench(database: PostgresServer.makeDatabase())
@@ -163,7 +177,6 @@ struct MigrateProgramTests {
             ["endpoint", "set", "--project", "acme", "--slug", "e", "--tier", "none", "--model", "m", "--upstream-url", "https://a"],
             "--tier"
         ),
-        (["endpoint", "set", "--project", "acme", "--slug", "e", "--tier", "demo", "--model", "m"], "--upstream-url"),
         (
             ["endpoint", "set", "--project", "acme", "--slug", "e", "--tier", "demo", "--model", "m", "--upstream-url", "ftp://a"],
             "--upstream-url"
