@@ -145,7 +145,11 @@ struct PostgresTests {
 
     @Test func hugeValuesAndManyRowsArrive() async throws {
         try await onThread {
-            let connection = try PostgresServer.makeEmptyDatabase().connect()
+            // Beside other tests the server may take a while for so much.
+            let connection = try PostgresServer.makeEmptyDatabase().connect {
+                $0.statementTimeoutMilliseconds = 60_000
+                $0.silenceMilliseconds = 120_000
+            }
             let size = 64 << 20
             let text: [UInt8] = try connection.query("SELECT repeat('x', \(size)::int) AS text")[0].get("text")
             #expect(text.count == size && text.allSatisfy { $0 == UInt8(ascii: "x") })
