@@ -31,11 +31,7 @@ extension TenantConnection {
         AgentObject
     > {
         try requireManager(actor)
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            guard let cursor else { continue }
-            let rows = try query("SELECT 1 FROM agents WHERE project_id = \(project) AND id = \(cursor)")
-            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
-        }
+        try list.checkCursors { cursor in try query("SELECT 1 FROM agents WHERE project_id = \(project) AND id = \(cursor)") }
         return list.page(
             try query(
                 """
@@ -44,11 +40,7 @@ extension TenantConnection {
                     AND (\(filter.status?.rawValue)::text IS NULL OR \(filter.status?.rawValue) = \(trusted: AgentObject.status))
                     AND (\(filter.role?.rawValue)::text IS NULL OR role = \(filter.role?.rawValue))
                     AND (\(filter.region)::text IS NULL OR region = \(filter.region))
-                    AND (\(list.after)::text IS NULL OR (agents.created_at, id) \(trusted: list.afterSide) (
-                        SELECT c.created_at, c.id FROM agents c WHERE c.project_id = \(project) AND c.id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (agents.created_at, id) \(trusted: list.beforeSide) (
-                        SELECT c.created_at, c.id FROM agents c WHERE c.project_id = \(project) AND c.id = \(list.before)))
-                ORDER BY agents.created_at \(trusted: list.direction), id \(trusted: list.direction) LIMIT \(list.rows)
+                    \(page: list, of: "agents", in: project)
                 """
             ).map(AgentObject.init))
     }
@@ -56,21 +48,15 @@ extension TenantConnection {
     /// What has happened to an agent.
     public func agentEvents(_ list: ListQuery = ListQuery(), of id: ID<Agent>, for actor: AuditActor) throws -> ListPage<AgentEventObject> {
         _ = try agent(id, for: actor)
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            guard let cursor else { continue }
-            let rows = try query("SELECT 1 FROM agent_events WHERE project_id = \(project) AND agent_id = \(id) AND id = \(cursor)")
-            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
+        try list.checkCursors { cursor in
+            try query("SELECT 1 FROM agent_events WHERE project_id = \(project) AND agent_id = \(id) AND id = \(cursor)")
         }
         return list.page(
             try query(
                 """
                 SELECT \(trusted: AgentEventObject.columns) FROM agent_events
                 WHERE project_id = \(project) AND agent_id = \(id)
-                    AND (\(list.after)::text IS NULL OR (agent_events.created_at, id) \(trusted: list.afterSide) (
-                        SELECT c.created_at, c.id FROM agent_events c WHERE c.project_id = \(project) AND c.id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (agent_events.created_at, id) \(trusted: list.beforeSide) (
-                        SELECT c.created_at, c.id FROM agent_events c WHERE c.project_id = \(project) AND c.id = \(list.before)))
-                ORDER BY agent_events.created_at \(trusted: list.direction), id \(trusted: list.direction) LIMIT \(list.rows)
+                    \(page: list, of: "agent_events", in: project)
                 """
             ).map(AgentEventObject.init))
     }

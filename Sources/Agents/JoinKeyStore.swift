@@ -53,11 +53,7 @@ extension TenantConnection {
         JoinKeyObject
     > {
         try requireManager(actor)
-        for (name, cursor) in [("after", list.after), ("before", list.before)] {
-            guard let cursor else { continue }
-            let rows = try query("SELECT 1 FROM join_keys WHERE project_id = \(project) AND id = \(cursor)")
-            guard !rows.isEmpty else { throw ListQuery.badCursor(name) }
-        }
+        try list.checkCursors { cursor in try query("SELECT 1 FROM join_keys WHERE project_id = \(project) AND id = \(cursor)") }
         return list.page(
             try query(
                 """
@@ -65,11 +61,7 @@ extension TenantConnection {
                 WHERE project_id = \(project)
                     AND (\(state?.rawValue)::text IS NULL OR \(state?.rawValue) = CASE WHEN consumed_at IS NOT NULL THEN 'consumed'
                         WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END)
-                    AND (\(list.after)::text IS NULL OR (join_keys.created_at, id) \(trusted: list.afterSide) (
-                        SELECT c.created_at, c.id FROM join_keys c WHERE c.project_id = \(project) AND c.id = \(list.after)))
-                    AND (\(list.before)::text IS NULL OR (join_keys.created_at, id) \(trusted: list.beforeSide) (
-                        SELECT c.created_at, c.id FROM join_keys c WHERE c.project_id = \(project) AND c.id = \(list.before)))
-                ORDER BY join_keys.created_at \(trusted: list.direction), id \(trusted: list.direction) LIMIT \(list.rows)
+                    \(page: list, of: "join_keys", in: project)
                 """
             ).map(JoinKeyObject.init))
     }
