@@ -4,7 +4,7 @@ import pytest
 
 from harness.calls import expect_error, script
 from test_completions import PATH, choices
-from test_engines import llama, owner  # noqa: F401
+from test_engines import llama, llama_engine, owner  # noqa: F401
 
 BIASES = {str(token): 1 for token in range(1_025)}
 
@@ -89,7 +89,7 @@ def complete(owner, slug: str, prompt, **values):
     return owner.post(PATH, {"model": slug, "prompt": prompt, **values})
 
 
-def test_what_llama_cpp_would_ignore_is_refused(owner, engine, llama, usage):
+def test_what_llama_cpp_would_ignore_is_refused(owner, llama_engine, llama, usage):
     """Its list of models says 1,000 tokens and a context of 512."""
     bad = [
         ({"echo": True}, "echo", "unsupported_parameter"),
@@ -101,17 +101,17 @@ def test_what_llama_cpp_would_ignore_is_refused(owner, engine, llama, usage):
         ({"prompt": [1] * 513}, "prompt", "context_length_exceeded"),
         ({"prompt": ["a", "word " * 700]}, "prompt[1]", "context_length_exceeded"),
     ]
-    before = engine.sequence
+    before = llama_engine.sequence
     for values, param, code in bad:
         answer = complete(owner, llama, **{"prompt": "hi", **values})
         expect_error(answer, 400, code, param=param)
         usage.none(answer.headers["x-request-id"])
-    assert engine.records(since=before) == []
+    assert llama_engine.records(since=before) == []
     for values in ({"echo": False}, {"suffix": ""}, {"best_of": 1}, {"prompt": [999]}):
         assert complete(owner, llama, **{"prompt": "hi", **values}).status_code == 200
 
 
-def test_llama_cpps_logprobs_are_brought_to_openais_form(owner, engine, llama):
+def test_llama_cpps_logprobs_are_brought_to_openais_form(owner, llama_engine, llama):
     said = script(text="one two", quirk="llama.cpp")
     answers = [complete(owner, llama, said, logprobs=count) for count in (0, 1, 3)]
     for answer, count in zip(answers, (1, 1, 3)):
@@ -119,14 +119,14 @@ def test_llama_cpps_logprobs_are_brought_to_openais_form(owner, engine, llama):
         assert (shown["tokens"], shown["text_offset"], shown["token_logprobs"]) == (["one ", "two"], [0, 4], [-0.25, -0.25])
         assert [len(each) for each in shown["top_logprobs"]] == [count] * 2
         assert all(token in each for token, each in zip(shown["tokens"], shown["top_logprobs"]))
-    assert [engine.record(answer.headers["x-request-id"])["body"]["logprobs"] for answer in answers] == [1, 1, 3]
+    assert [llama_engine.record(answer.headers["x-request-id"])["body"]["logprobs"] for answer in answers] == [1, 1, 3]
     streamed = owner.stream(PATH, {"model": llama, "prompt": said, "logprobs": 1, "stream": True})
     streamed.check()
     assert [choice["logprobs"]["text_offset"] for choice in streamed.choices() if choice["logprobs"]] == [[0], [4]]
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_every_prompt_and_choice_of_llama_cpp_is_counted(owner, engine, llama, usage, count):
+def test_every_prompt_and_choice_of_llama_cpp_is_counted(owner, llama_engine, llama, usage, count):
     """It counts the first prompt's first choice alone, or in streams each choice for itself."""
     prompts = [script(text="one two three", quirk="llama.cpp"), script(text="four five six", quirk="llama.cpp")]
     tokens = sum(-(-len(prompt) // 4) for prompt in prompts)

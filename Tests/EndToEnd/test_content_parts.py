@@ -6,6 +6,7 @@ import pytest
 
 from harness.calls import expect_error, script
 from harness.pictures import PNG, pictures
+from harness.together import eventually
 
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 TYPE = {"Content-Type": "image/png"}
@@ -129,24 +130,18 @@ def test_sound_and_files_go_to_an_engine_that_may_read_them(tenant, engine, part
     assert received(engine, answer.headers["x-request-id"]) == [part]
 
 
+@pytest.fixture(scope="module")
+def deaf(make_tenant, engines):
+    """A tenant on an engine that says that it reads text alone."""
+    engines[1].behave(models=["scripted-model"], model_members={"owned_by": "llamacpp", "architecture": {"input_modalities": ["text"]}})
+    tenant = make_tenant(upstream_url=engines[1].url, engine="llama_cpp")
+    eventually(lambda: send(tenant, image(DATA_URL)).status_code == 400, seconds=30)
+    yield tenant
+    engines[1].behave_well()
+
+
 @pytest.mark.parametrize("part", [
     image(DATA_URL), image("http://169.254.169.254/a"), {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}, {"type": "file", "file": {"file_data": "AAAA"}},
 ], ids=["image", "image elsewhere", "sound", "file"])
-def test_what_the_model_is_known_not_to_read_is_refused_at_once(make_tenant, engine, engines, usage, part):
-    deaf = textual_tenant(make_tenant, engines)
+def test_what_the_model_is_known_not_to_read_is_refused_at_once(deaf, engines, usage, part):
     refused(deaf, engines[1], usage, part, "unsupported_content", param="messages[0].content[1].type")
-
-
-known = []
-
-
-def textual_tenant(make_tenant, engines):
-    """On an engine that says that it reads text alone."""
-    if not known:
-        from harness.together import eventually
-
-        engines[1].behave(models=["scripted-model"], model_members={"owned_by": "llamacpp", "architecture": {"input_modalities": ["text"]}})
-        tenant = make_tenant(upstream_url=engines[1].url, engine="llama_cpp")
-        eventually(lambda: send(tenant, image(DATA_URL)).status_code == 400, seconds=30)
-        known.append(tenant)
-    return known[0]

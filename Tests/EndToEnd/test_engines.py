@@ -26,16 +26,23 @@ def recognized(owner, slug: str, engine: str | None):
 
 
 @pytest.fixture
-def llama(owner, engine):
-    """An endpoint on an engine that says that it is llama.cpp."""
-    engine.behave(models=["scripted-model"], model_members=LLAMA)
-    slug = owner.active(engine)["slug"]
+def llama_engine(engines):
+    """An engine that says that it is llama.cpp. Other tests' endpoints are on others: they would be taken for llama.cpp's, too, until they are probed anew."""
+    engines[2].behave(models=["scripted-model"], model_members=LLAMA)
+    yield engines[2]
+    engines[2].behave_well()
+
+
+@pytest.fixture
+def llama(owner, llama_engine):
+    """An endpoint on it."""
+    slug = owner.active(llama_engine)["slug"]
     recognized(owner, slug, "llama_cpp")
     yield slug
     owner.send("DELETE", f"{ENDPOINTS}/{slug}", None)
 
 
-def test_an_engine_is_recognized_by_its_list_of_models(owner, engine, llama):
+def test_an_engine_is_recognized_by_its_list_of_models(owner, llama_engine, llama):
     shown = owner.get(f"{ENDPOINTS}/{llama}").json()["upstream"]
     assert (shown["engine"], shown["engine_detected"]) == ("auto", "llama_cpp")
 
@@ -46,11 +53,11 @@ def test_a_list_that_could_be_anybodys_is_no_engines(owner, engine):
     assert (shown["engine"], shown["engine_detected"]) == ("auto", None)
 
 
-def test_what_an_endpoint_states_holds(owner, engine, llama):
+def test_what_an_endpoint_states_holds(owner, llama_engine, llama):
     assert owner.chat(llama, script(text="a"), logprobs=True).status_code == 200
     answer = owner.patch(llama, {"upstream": {"engine": "openai"}})
     assert answer.json()["upstream"]["engine"] == "openai"
-    sent = eventually(lambda: asked(owner, engine, llama, logprobs=True, without="top_logprobs"))
+    sent = eventually(lambda: asked(owner, llama_engine, llama, logprobs=True, without="top_logprobs"))
     assert sent["logprobs"] is True
     assert owner.patch(llama, {"upstream": {"engine": None}}).json()["upstream"]["engine"] == "auto"
 
@@ -62,23 +69,23 @@ def asked(owner, engine, slug, without: str, **values):
     return sent if without not in sent else None
 
 
-def test_logprobs_have_no_alternatives_that_nobody_asked_for(owner, engine, llama):
+def test_logprobs_have_no_alternatives_that_nobody_asked_for(owner, llama_engine, llama):
     answer = owner.chat(llama, script(text="a b", quirk="llama.cpp"), logprobs=True)
     assert [token["top_logprobs"] for token in answer.json()["choices"][0]["logprobs"]["content"]] == [[], []]
     answer = owner.chat(llama, script(text="a b", quirk="llama.cpp"), logprobs=True, top_logprobs=2)
     assert [len(token["top_logprobs"]) for token in answer.json()["choices"][0]["logprobs"]["content"]] == [2, 2]
 
 
-def test_a_token_outside_the_vocabulary_is_refused(owner, engine, llama, usage):
+def test_a_token_outside_the_vocabulary_is_refused(owner, llama_engine, llama, usage):
     assert owner.chat(llama, script(text="a"), logit_bias={"999": 1}).status_code == 200
     answer = owner.chat(llama, script(text="a"), logit_bias={"1000": 1})
     expect_error(answer, 400, "invalid_value", param="logit_bias")
-    assert engine.records(answer.headers["x-request-id"]) == []
+    assert llama_engine.records(answer.headers["x-request-id"]) == []
     usage.none(answer.headers["x-request-id"])
 
 
-def test_token_ids_outside_the_vocabulary_and_inputs_over_the_context_make_no_embedding(owner, engine, llama, usage):
-    slug = owner.active(engine, task_mode="embed")["slug"]
+def test_token_ids_outside_the_vocabulary_and_inputs_over_the_context_make_no_embedding(owner, llama_engine, llama, usage):
+    slug = owner.active(llama_engine, task_mode="embed")["slug"]
     recognized(owner, slug, "llama_cpp")
 
     def embed(given):
@@ -88,20 +95,20 @@ def test_token_ids_outside_the_vocabulary_and_inputs_over_the_context_make_no_em
     for given, code, param in (([[1], [5, 1000]], "invalid_value", "input[1][1]"), ([[5] * 513], "context_length_exceeded", "input[0]")):
         refused = eventually(lambda: (got := embed(given)).status_code == 400 and got)
         expect_error(refused, 400, code, param=param)
-        assert engine.records(refused.headers["x-request-id"]) == []
+        assert llama_engine.records(refused.headers["x-request-id"]) == []
         usage.none(refused.headers["x-request-id"])
 
 
-def test_the_context_that_the_engine_reports_bounds_the_answer(owner, engine, llama):
+def test_the_context_that_the_engine_reports_bounds_the_answer(owner, llama_engine, llama):
     answer = owner.chat(llama, script(text="a"), max_tokens=4000)
     assert answer.status_code == 200 and answer.headers["x-xerotier-clamped"].startswith("max_tokens=4000->")
-    assert engine.record(answer.headers["x-request-id"])["body"]["max_tokens"] < 512
+    assert llama_engine.record(answer.headers["x-request-id"])["body"]["max_tokens"] < 512
     expect_error(owner.chat(llama, "x" * 8000), 400, "context_length_exceeded", param="messages")
 
 
 @pytest.mark.parametrize("choices", [1, 3])
 @pytest.mark.parametrize("stream", [False, True])
-def test_every_choice_of_llama_cpp_is_counted(owner, engine, llama, usage, choices, stream):
+def test_every_choice_of_llama_cpp_is_counted(owner, llama_engine, llama, usage, choices, stream):
     said = script(text="one two three four", quirk="llama.cpp")
     if stream:
         answer = owner.stream("/v1/chat/completions", {"model": llama, "messages": messages(said), "n": choices, "stream": True, "stream_options": {"include_usage": True}})
