@@ -13,7 +13,7 @@ final class MeshCall: UpstreamCall {
     /// Routers to ask, the next one first.
     private var routers: [Int]
     private var router: Int?
-    private var credits = CreditReturns(window: MeshCall.window)
+    private var credits = CreditReturns(StreamWindow(places: 1))
     private var messages: [[ZeroMQPart]] = []
     private var lost: Set<Int> = []
     /// Chunks of a stream that have come in one frame, the next one last.
@@ -31,8 +31,6 @@ final class MeshCall: UpstreamCall {
     private(set) var attempts = 1
     private(set) var queueTime: Duration = .zero
     private(set) var decisionTime: Duration = .zero
-
-    private static let window = 64
 
     init(_ request: UpstreamRequest, of upstream: MeshUpstream) {
         self.request = request
@@ -135,7 +133,6 @@ final class MeshCall: UpstreamCall {
         if message.attempt != attempt {
             // What another attempt has begun is worth nothing.
             attempt = message.attempt
-            credits = CreditReturns(window: Self.window)
             bytes.removeAll()
         }
         switch message.frame {
@@ -144,6 +141,7 @@ final class MeshCall: UpstreamCall {
             attempts = routed.attempts
             queueTime = .microseconds(routed.queueTime)
             decisionTime = .microseconds(routed.decisionTime)
+            credits = CreditReturns(StreamWindow(credits: routed.credit))
         case .chunk(let chunk): take(chunk)
         case .done: isAnswered = true
         case .error(let failure): take(failure)

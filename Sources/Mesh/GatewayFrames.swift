@@ -85,12 +85,15 @@ public struct Routed: FrameFields {
     public var queueTime: Int
     /// Microseconds that the choices took.
     public var decisionTime: Int
+    /// Credits that the agent has got, half of which go back together.
+    public var credit: Int
 
-    public init(workerID: String, attempts: Int, queueTime: Int, decisionTime: Int) {
+    public init(workerID: String, attempts: Int, queueTime: Int, decisionTime: Int, credit: Int) {
         self.workerID = workerID
         self.attempts = attempts
         self.queueTime = queueTime
         self.decisionTime = decisionTime
+        self.credit = credit
     }
 
     init(_ fields: FieldReader) throws(FrameError) {
@@ -98,6 +101,7 @@ public struct Routed: FrameFields {
         attempts = try fields.integer("attempts", 1...1_000)
         queueTime = try fields.integer("queue_us")
         decisionTime = try fields.integer("decision_us")
+        credit = try fields.integer("credit", 0...4_096)
     }
 
     func write(to map: inout MessagePackMap) {
@@ -105,5 +109,6 @@ public struct Routed: FrameFields {
         map.add("attempts", attempts)
         map.add("queue_us", queueTime)
         map.add("decision_us", decisionTime)
+        map.add("credit", credit)
     }
 }

@@ -338,6 +338,14 @@ public struct Chunk: FrameFields {
         case events([[UInt8]])
         /// The next bytes of a whole answer.
         case bytes([UInt8])
+
+        /// Of all its data.
+        public var count: Int {
+            switch self {
+            case .events(let events): events.reduce(0) { $0 + $1.count }
+            case .bytes(let bytes): bytes.count
+            }
+        }
     }
 
     public var content: Content

@@ -173,7 +173,7 @@ final class RouterSession {
         let accept = Message(id: message.id, attempt: message.attempt, sequence: 0, time: Self.time, .accept(Accept(queuePosition: 0)))
         _ = try socket.send(accept.parts)
         let request = ServedRequest(message, dispatch, serving: serving, outbox: outbox, credits: credits, coalesce: coalesce)
-        credits.begin(request.key, credits: dispatch.credit)
+        credits.begin(request.key, StreamWindow(credits: dispatch.credit))
         requests[request.key] = request
         startThread("request", stackSize: 512 << 10) { request.run() }
     }

@@ -71,7 +71,8 @@ final class ServedRequest: Sendable {
         private var pending: [[UInt8]] = []
         private var pendingBytes = 0
         private var nextFlush: ContinuousClock.Instant?
-        private var hasSent = false
+        private var lastFlush: ContinuousClock.Instant?
+        private var flushes = 0
         private var status = 0
         private var isStream = false
         private var body: [UInt8] = []
@@ -81,8 +82,12 @@ final class ServedRequest: Sendable {
         private var transfer: HTTPTransfer?
         private var isDone = false
 
+        private var chunkLength: Int { StreamWindow(credits: request.dispatch.credit).chunkLength }
+
         private static let largestAnswer = 64 << 20
         private static let largestError = 64 << 10
+        /// The role and the first token, which engines say apart.
+        private static let firstFlushes = 2
 
         init(_ request: ServedRequest) { self.request = request }
 
@@ -159,13 +164,11 @@ final class ServedRequest: Sendable {
                     self.isDone = true
                     return done()
                 }
-                // The first tokens go out at once, what follows soon after in one frame.
+                guard !pending.isEmpty else { return nil }
+                // What comes soon after a frame goes out with what follows; anything else at once.
                 let now = ContinuousClock.now
-                if !pending.isEmpty && (!hasSent || request.coalesce == .zero || nextFlush.map { now >= $0 } ?? false) {
-                    guard flush() else { return nil }
-                } else if !pending.isEmpty && nextFlush == nil {
-                    nextFlush = now + request.coalesce
-                }
+                let due = lastFlush.map { $0 + request.coalesce } ?? now
+                if flushes < Self.firstFlushes || due <= now { _ = flush() } else { nextFlush = due }
                 return nil
             }
         }
@@ -175,8 +178,8 @@ final class ServedRequest: Sendable {
             if firstToken == nil { first() }
             request.serving.supervised?.tokenCame()
             usage.read(event)
-            if pendingBytes + event.count > Chunk.dataLength { guard flush() else { return false } }
-            guard event.count <= Chunk.dataLength else { return sendBytes(event) }
+            if pendingBytes + event.count > chunkLength { guard flush() else { return false } }
+            guard event.count <= chunkLength else { return sendBytes(event) }
             pending.append(event)
             pendingBytes += event.count
             return true
@@ -185,31 +188,32 @@ final class ServedRequest: Sendable {
         private mutating func flush() -> Bool {
             nextFlush = nil
             guard !pending.isEmpty else { return true }
-            guard waitForCredit() else { return false }
+            guard waitForCredit(pendingBytes) else { return false }
             request.credits.sent(request.key, bytes: pendingBytes)
             say(.chunk(Chunk(.events(pending), tokens: pending.count)))
-            (pending, pendingBytes, hasSent) = ([], 0, true)
+            (pending, pendingBytes, lastFlush) = ([], 0, .now)
+            flushes += 1
             return true
         }
 
         /// A whole answer, or one long event, in pieces; the last one is marked.
         private mutating func sendBytes(_ bytes: [UInt8]) -> Bool {
-            for start in stride(from: 0, to: bytes.count, by: Chunk.dataLength) {
-                guard waitForCredit() else { return false }
-                let piece = Array(bytes[start..<min(bytes.count, start + Chunk.dataLength)])
+            for start in stride(from: 0, to: bytes.count, by: chunkLength) {
+                let piece = Array(bytes[start..<min(bytes.count, start + chunkLength)])
+                guard waitForCredit(piece.count) else { return false }
                 request.credits.sent(request.key, bytes: piece.count)
                 say(.chunk(Chunk(.bytes(piece), tokens: 0, isFinal: start + piece.count == bytes.count)))
-                hasSent = true
+                lastFlush = .now
             }
             return true
         }
 
         /// - Returns: false where it is cancelled.
-        private func waitForCredit() -> Bool {
+        private func waitForCredit(_ bytes: Int) -> Bool {
             var isStalled = false
             while true {
                 if request.isCancelled.load(ordering: .acquiring) { return false }
-                if request.credits.maySend(request.key) { return true }
+                if request.credits.maySend(request.key, bytes: bytes) { return true }
                 if !isStalled { request.serving.metrics.creditStalled() }
                 isStalled = true
                 // The cap of all streams may be what is missing, which nobody rings for.

@@ -73,9 +73,9 @@ final class SessionOutbox: Sendable {
 final class SessionCredits: Sendable {
     private let credits = Lock(AgentCredits())
 
-    func begin(_ key: String, credits count: Int) { credits.withLock { $0.begin(key, credits: count) } }
+    func begin(_ key: String, _ window: StreamWindow) { credits.withLock { $0.begin(key, window) } }
     func end(_ key: String) { credits.withLock { $0.end(key) } }
-    func maySend(_ key: String) -> Bool { credits.withLock { $0.maySend(key) } }
+    func maySend(_ key: String, bytes: Int) -> Bool { credits.withLock { $0.maySend(key, bytes: bytes) } }
     func sent(_ key: String, bytes: Int) { credits.withLock { $0.sent(key, bytes: bytes) } }
     func returned(_ credit: Credit, to key: String) { credits.withLock { $0.returned(credit, to: key) } }
 }

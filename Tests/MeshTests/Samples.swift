@@ -104,7 +104,7 @@ struct Sample: Sendable, CustomStringConvertible {
             "task model_id version body deadline_ms priority credit prefix project stream tier queue_wait_ms prompt_tokens answer_tokens profile",
             optional: "cache_salt trace regions ingress_region ttft_ms tpot_ms"),
         Sample(
-            .routed(Routed(workerID: "us-east-1:agt_1", attempts: 2, queueTime: 1_200, decisionTime: 90)),
-            "worker_id attempts queue_us decision_us"),
+            .routed(Routed(workerID: "us-east-1:agt_1", attempts: 2, queueTime: 1_200, decisionTime: 90, credit: 64)),
+            "worker_id attempts queue_us decision_us credit"),
     ]
 }

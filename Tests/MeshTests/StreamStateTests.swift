@@ -35,55 +35,77 @@ import Testing
 @Suite struct CreditTests {
     @Test func aStreamStopsWithoutCreditsAndGoesOnWithThem() {
         var credits = AgentCredits()
-        credits.begin("a", credits: 2)
+        credits.begin("a", StreamWindow(credits: 2))
         for _ in 0..<2 {
-            #expect(credits.maySend("a"))
+            #expect(credits.maySend("a", bytes: 100))
             credits.sent("a", bytes: 100)
         }
-        #expect(!credits.maySend("a") && !credits.maySend("unknown"))
+        #expect(!credits.maySend("a", bytes: 0) && !credits.maySend("unknown", bytes: 0))
         credits.returned(Credit(chunks: 1, bytes: 100), to: "a")
-        #expect(credits.maySend("a") && credits.unackedChunks == 1 && credits.unackedBytes == 100)
+        #expect(credits.maySend("a", bytes: 100) && credits.unackedChunks == 1 && credits.unackedBytes == 100)
         credits.end("a")
-        #expect(!credits.maySend("a") && credits.unackedChunks == 0 && credits.unackedBytes == 0)
+        #expect(!credits.maySend("a", bytes: 0) && credits.unackedChunks == 0 && credits.unackedBytes == 0)
     }
 
     @Test func creditsThatWereNeverOwedAreWorthNothing() {
         var credits = AgentCredits()
-        credits.begin("a", credits: 1)
+        credits.begin("a", StreamWindow(credits: 1))
         credits.returned(Credit(chunks: 4_096, bytes: 1 << 20), to: "a")
         credits.sent("a", bytes: 10)
         credits.returned(Credit(chunks: 4_096, bytes: 1 << 20), to: "a")
         credits.returned(Credit(chunks: 1, bytes: 1), to: "gone")
-        #expect(credits.maySend("a") && credits.unackedChunks == 0 && credits.unackedBytes == 0)
+        #expect(credits.maySend("a", bytes: 0) && credits.unackedChunks == 0 && credits.unackedBytes == 0)
         credits.sent("a", bytes: 10)
-        #expect(!credits.maySend("a"))
+        #expect(!credits.maySend("a", bytes: 0))
     }
 
-    @Test func allStreamsTogetherAreBoundedInChunksAndBytes() {
-        var credits = AgentCredits()
-        for stream in 0..<100 {
-            credits.begin("\(stream)", credits: 64)
-            while credits.maySend("\(stream)") { credits.sent("\(stream)", bytes: 1) }
+    @Test func aStreamHas64ChunksOrOneMiBAndFewerWhereThereAreMorePlaces() {
+        #expect([0, 1, 64].map { StreamWindow(places: $0) } == Array(repeating: StreamWindow(credits: 64), count: 3))
+        #expect(StreamWindow(places: 64).bytes == 1 << 20 && StreamWindow(places: 64).chunkLength == Chunk.dataLength)
+        #expect([65, 128, 2_000, 4_096, 10_000].map { StreamWindow(places: $0).chunks } == [63, 32, 2, 1, 1])
+        for places in 1...4_096 {
+            let window = StreamWindow(places: places)
+            #expect(window.chunks * places <= StreamWindow.mostChunks && window.bytes * places <= StreamWindow.mostBytes)
         }
-        #expect(credits.unackedChunks == AgentCredits.mostChunks)
-        credits.end("0")
-        #expect(credits.maySend("99"))
+    }
 
-        var large = AgentCredits()
-        for stream in 0..<100 {
-            large.begin("\(stream)", credits: 64)
-            while large.maySend("\(stream)") { large.sent("\(stream)", bytes: Chunk.dataLength) }
+    /// Clients that read nothing keep what is theirs, and nobody else's.
+    @Test(arguments: [2, 64, 101, 2_000, 4_096]) func whoeverReadsNothingKeepsNobodyElseFromSending(places: Int) {
+        let window = StreamWindow(places: places)
+        for length in [1, window.chunkLength] {
+            var credits = AgentCredits()
+            for stream in 0..<places {
+                credits.begin("\(stream)", window)
+                #expect(credits.maySend("\(stream)", bytes: length), "\(stream) of \(places)")
+                while credits.maySend("\(stream)", bytes: length) { credits.sent("\(stream)", bytes: length) }
+            }
+            #expect(credits.unackedChunks <= StreamWindow.mostChunks && credits.unackedBytes <= StreamWindow.mostBytes)
         }
-        #expect(large.unackedBytes == AgentCredits.mostBytes)
+    }
+
+    /// Whatever the window and the lengths of chunks: all is read at once, so the agent never waits for credits that are not sent.
+    @Test(arguments: [1, 2, 3, 7, 8, 9, 64]) func aReaderThatReadsNeverLeavesItsAgentWithoutCredits(credits count: Int) {
+        let window = StreamWindow(credits: count)
+        var generator = SystemRandomNumberGenerator()
+        var (credits, returns) = (AgentCredits(), CreditReturns(window))
+        credits.begin("a", window)
+        for _ in 0..<2_000 {
+            let length = Bool.random(using: &generator) ? Int.random(in: 0...window.chunkLength, using: &generator) : window.chunkLength
+            #expect(credits.maySend("a", bytes: length))
+            credits.sent("a", bytes: length)
+            if let credit = returns.flushed(bytes: length) { credits.returned(credit, to: "a") }
+        }
     }
 
     @Test func creditsGoBackWhenHalfOfTheWindowIsOwed() {
-        var returns = CreditReturns(window: 64)
+        var returns = CreditReturns(StreamWindow(credits: 64))
         for turn in 1...3 {
             for _ in 1..<32 { #expect(returns.flushed(bytes: 10) == nil) }
             #expect(returns.flushed(bytes: 20) == Credit(chunks: 32, bytes: 330), "\(turn)")
         }
-        var odd = CreditReturns(window: 9)
+        for _ in 1..<8 { #expect(returns.flushed(bytes: 64 << 10) == nil) }
+        #expect(returns.flushed(bytes: 64 << 10) == Credit(chunks: 8, bytes: 512 << 10))
+        var odd = CreditReturns(StreamWindow(credits: 9))
         #expect((0..<4).allSatisfy { _ in odd.flushed(bytes: 0) == nil })
         #expect(odd.flushed(bytes: 0) == Credit(chunks: 5, bytes: 0))
     }

@@ -90,10 +90,11 @@ extension Broker {
         guard let session = sessions[worker] else { return false }
         request.attempt += 1
         request.order.begin(attempt: request.attempt)
-        (request.sequence, request.unackedChunks, request.hasBegun) = (1, 0, false)
+        (request.sequence, request.unackedChunks, request.unackedBytes, request.hasBegun) = (1, 0, 0, false)
+        request.window = StreamWindow(places: limits[worker] ?? 0)
         var dispatch = request.route.dispatch
         dispatch.deadline = max(0, Int((request.deadline - now) * 1_000))
-        dispatch.credit = Self.creditWindow
+        dispatch.credit = request.window.chunks
         let message = Message(id: request.id, attempt: request.attempt, sequence: 0, time: Self.wallClock, .dispatch(dispatch))
         switch try send(message, to: session.name) {
         case .sent: break
@@ -115,7 +116,7 @@ extension Broker {
         metrics.histogram("router_decision_seconds").add(seconds: request.decisionTime)
         let routed = Routed(
             workerID: worker, attempts: request.faults + 1, queueTime: Int(request.queueTime * 1e6),
-            decisionTime: Int(request.decisionTime * 1e6))
+            decisionTime: Int(request.decisionTime * 1e6), credit: request.window.chunks)
         try tell(
             gateway: request.gateway, Message(id: request.id, attempt: request.attempt, sequence: 0, time: Self.wallClock, .routed(routed)))
         return true
@@ -135,10 +136,13 @@ extension Broker {
         case .accept:
             request.acceptEnd = nil
             timed.remove(request.id)
-        case .chunk:
+        case .chunk(let chunk):
             request.unackedChunks += 1
+            request.unackedBytes += chunk.content.count
             // Who sends more than it has credits for would fill the memory of others.
-            guard request.unackedChunks <= Self.creditWindow else { return try failAttempt(request, "upstream_invalid_response", at: now) }
+            guard request.unackedChunks <= request.window.chunks && request.unackedBytes <= request.window.bytes else {
+                return try failAttempt(request, "upstream_invalid_response", at: now)
+            }
             if !request.hasBegun {
                 request.hasBegun = true
                 if let slot = workers[worker]?.slot, !request.routing.prefix.isEmpty {
@@ -256,6 +260,7 @@ extension Broker {
     func pass(_ credit: Credit, to id: String) throws {
         guard let request = requests[id], case .running = request.state else { return }
         request.unackedChunks = max(0, request.unackedChunks - credit.chunks)
+        request.unackedBytes = max(0, request.unackedBytes - credit.bytes)
         try sendToAgent(.credit(credit), of: request)
     }
 

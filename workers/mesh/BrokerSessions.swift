@@ -6,7 +6,6 @@ import Routing
 /// Sessions: who comes, what they say of themselves, and who goes.
 extension Broker {
     private static let heartbeatMilliseconds = 10_000.0
-    static let creditWindow = 64
 
     func begin(_ hello: Hello, as name: AgentName) throws {
         let worker = name.workerID
@@ -46,7 +45,8 @@ extension Broker {
         let ours = Set(running(on: worker).map(\.id))
         let welcome = Welcome(
             session: "ses_" + Base64URL.encode(Random.bytes(12)), leaseSeconds: max(1, Int(Self.leaseSeconds * timeScale)),
-            heartbeatMilliseconds: max(1, Int(Self.heartbeatMilliseconds * timeScale)), creditWindow: Self.creditWindow,
+            heartbeatMilliseconds: max(1, Int(Self.heartbeatMilliseconds * timeScale)),
+            creditWindow: max(8, StreamWindow(places: hello.maxConcurrent).chunks),
             cancel: hello.inFlight.filter { !ours.contains($0) }, assignments: [])
         try say(.welcome(welcome), to: worker)
         try startWaiting(at: now)

@@ -38,6 +38,8 @@ final class MeshRequest {
     var hasBegun = false
     /// Chunks that the gateway has not given credits for yet.
     var unackedChunks = 0
+    var unackedBytes = 0
+    var window = StreamWindow(places: 1)
     var queueTime: Double = 0
     var decisionTime: Double = 0
     /// What the last failed attempt was about.
