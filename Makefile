@@ -42,9 +42,10 @@ format: ## format the Swift sources
 format-check: ## fail where the Swift sources are not formatted
 	swift format lint --strict --recursive --parallel $(SWIFT_SOURCES)
 
-bench: build ## our stack against bare nginx, as multiples; what embeddings, structured streams, files and jobs cost
+bench: build ## our stack against bare nginx, as multiples; what embeddings, structured streams, the mesh, files and jobs cost
 	@infra/bench/run
 	@infra/bench/inference
+	@infra/bench/mesh
 	@infra/bench/files
 	@timeout 600 infra/bench/jobs
 

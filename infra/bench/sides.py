@@ -119,14 +119,14 @@ class Stack:
         for path in (self.directory / "pids").iterdir():
             group = "gateway" if path.name.startswith(("gateway-", "platform-", "uploads-")) else path.name
             if group in found:
-                found[group] += self._process(path.name)
+                found[group] += self.process(path.name)
         return found
 
-    def _process(self, name: str) -> list[int]:
+    def process(self, name: str) -> list[int]:
         return [process.pid for record in processes.read(self.directory / "pids" / name)[-1:] if (process := processes.leader(record))]
 
     def engine_groups(self) -> dict[str, list[int]]:
-        return {"engine": self._process("engine")}
+        return {"engine": self.process("engine")}
 
     def gateway(self, number: int) -> int:
         return processes.read(self.directory / "pids" / f"gateway-{number}")[-1].pid
@@ -171,27 +171,27 @@ class Stack:
     def _seed(self) -> None:
         """A project with credit, on the priced and uncapped tier, whose key has a quota; and one whose requests cost nothing and are counted by no quota."""
         key = self._project("bench", "demo")
-        self._run("billing", "grant", "--project", "bench", "--usd", "1000000", "--key", "grant:bench")
+        self.run("billing", "grant", "--project", "bench", "--usd", "1000000", "--key", "grant:bench")
         # A quota that is never reached: it is counted for each request all the same.
-        self._migrate("key", "quota", "--id", key["id"], "--requests", "1000000000", "--tokens", "1000000000", "--window-seconds", "86400")
-        self._migrate("tier", "set", "--slug", "gratis", "--price-nano-per-mtok", "0", "--tokens-per-minute", "none", "--requests-per-minute", "none", "--concurrent", "100000")
+        self.migrate("key", "quota", "--id", key["id"], "--requests", "1000000000", "--tokens", "1000000000", "--window-seconds", "86400")
+        self.migrate("tier", "set", "--slug", "gratis", "--price-nano-per-mtok", "0", "--tokens-per-minute", "none", "--requests-per-minute", "none", "--concurrent", "100000")
         self.key, self.free_key = key["key"], self._project("bench-free", "gratis")["key"]
 
     def _project(self, slug: str, tier: str) -> dict:
         """Answers its key."""
-        self._migrate("project", "set", "--slug", slug, "--name", slug)
+        self.migrate("project", "set", "--slug", slug, "--name", slug)
         self.endpoint(slug, "bench", "--tier", tier)
-        return self._migrate("key", "create", "--project", slug, "--name", "bench", "--scopes", "inference")
+        return self.migrate("key", "create", "--project", slug, "--name", "bench", "--scopes", "inference")
 
     def endpoint(self, project: str, slug: str, *more: str, url: str = "") -> None:
         """On the mock, unless a URL is given."""
         url = url or f"http://127.0.0.1:{self.mock.port}/v1"
-        self._migrate("endpoint", "set", "--project", project, "--slug", slug, "--model", "mock", "--upstream-url", url, "--max-concurrent", "4096", *more)
+        self.migrate("endpoint", "set", "--project", project, "--slug", slug, "--model", "mock", "--upstream-url", url, "--max-concurrent", "4096", *more)
 
-    def _migrate(self, *arguments: str) -> dict:
-        return json.loads(self._run("migrate", *arguments))
+    def migrate(self, *arguments: str) -> dict:
+        return json.loads(self.run("migrate", *arguments))
 
-    def _run(self, program: str, *arguments: str) -> str:
+    def run(self, program: str, *arguments: str) -> str:
         lines = (self.directory / "stack.env").read_text().splitlines()
         environment = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
         done = subprocess.run([self.binaries / program, *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=60)
