@@ -79,6 +79,7 @@ def test_strange_queries_do_no_harm(tenant, engine, path, query):
     assert answer.status_code in (200, 400, 405)
 
 
+@pytest.mark.patient
 @pytest.mark.limit(60)
 def test_a_body_shorter_than_announced_gets_the_close_and_no_answer(stack, tenant, engine):
     """nginx waits 10 s for the rest of the body, then closes; nothing reaches a gateway."""

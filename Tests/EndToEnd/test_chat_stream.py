@@ -144,6 +144,7 @@ def test_tokens_arrive_when_the_engine_says_them(tenant, engine, stack):
     call.close()
 
 
+@pytest.mark.patient
 def test_silence_is_filled_with_comments(tenant, engine, stack):
     silence = 15 * stack.time_scale
     stream = tenant.stream(script={"text": "late", "first_delay_ms": (silence + 2) * 1000}, timeout=silence + 30)

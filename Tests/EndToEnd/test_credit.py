@@ -248,6 +248,7 @@ def test_the_access_log_has_the_cost(stack, tenant, engine, usage):
     assert line["cost_nano"] == usage.one(request_id)["cost_nano"] > 0
 
 
+@pytest.mark.patient
 def test_leases_that_nobody_uses_go_back(make_tenant, engine, ledger):
     tenant = make_tenant()
     tenant.chat("hi")

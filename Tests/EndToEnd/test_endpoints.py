@@ -120,6 +120,7 @@ def test_an_endpoint_is_made_shown_and_called_with_the_sdk_and_its_key_is_seen_n
     assert "made" in texts[0] and not [text for text in texts if secret in text or secret.encode().hex() in text]
 
 
+@pytest.mark.patient
 def test_an_endpoint_comes_to_life_by_a_probe_and_fails_without_one(fresh, engines, mortal_engine, stack):
     dead = fresh.create(mortal_engine.engines[0], slug="dead")
     assert fresh.chat("dead").json()["error"]["code"] == "endpoint_inactive"
@@ -132,6 +133,7 @@ def test_an_endpoint_comes_to_life_by_a_probe_and_fails_without_one(fresh, engin
     assert eventually(lambda: fresh.chat("dead").status_code == 200)
 
 
+@pytest.mark.patient
 @pytest.mark.limit(240)
 def test_one_server_of_two_away_is_degraded_and_still_serves(fresh, engines, stack):
     two = [engines[1], engines[2]]

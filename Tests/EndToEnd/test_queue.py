@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from harness.calls import expect_error
 from harness.raw import RawCall
 from harness.tenants import tier
@@ -33,6 +35,7 @@ def test_a_wait_over_the_tiers_limit_is_no_capacity(make_tenant, engine, usage):
     assert engine.records(refused.headers["x-request-id"]) == []
 
 
+@pytest.mark.patient
 def test_flex_waits_longer_than_its_tier_says(make_tenant, engine):
     narrow = make_tenant(tier=tier(queue_wait_s=1), max_concurrent=2)
     answers = together(4, lambda number: narrow.chat(script={"text": "a", "first_delay_ms": 3000}, service_tier="flex"))

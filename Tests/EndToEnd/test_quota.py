@@ -52,6 +52,7 @@ def test_tokens_are_counted_as_they_were_used(tenant, engine, admin):
     expect_error(chat(tenant, key), 429, "quota_exceeded")
 
 
+@pytest.mark.patient
 @pytest.mark.limit(180)
 def test_the_window_slides(tenant, engine, admin):
     key = key_with(admin, requests=2, window_seconds=60)

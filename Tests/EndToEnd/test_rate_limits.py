@@ -32,6 +32,7 @@ def test_a_fresh_free_endpoint_passes_96_and_refuses_the_97th(make_tenant, engin
         assert engine.records(answer.headers["x-request-id"]) == []
 
 
+@pytest.mark.patient
 def test_after_the_burst_the_refill_passes_steadily(make_tenant, engine):
     """1.0667 requests a second; a little slower always passes, much faster does not."""
     free = make_tenant(tier="free")
@@ -132,6 +133,7 @@ def test_keys_have_their_own_counters(make_tenant, engine):
     assert other.chat("hi", max_tokens=1).status_code == 200
 
 
+@pytest.mark.patient
 @pytest.mark.limit(240)
 def test_a_client_that_obeys_retry_after_succeeds_on_the_first_retry(make_tenant, engine):
     """1,000 trials over 50 keys."""

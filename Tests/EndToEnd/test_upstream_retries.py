@@ -110,6 +110,7 @@ def test_a_host_that_the_operator_does_not_list_is_not_called(make_tenant):
     assert answer.json()["error"]["code"] in ("egress_blocked", "upstream_error", "no_worker_available")
 
 
+@pytest.mark.patient
 @pytest.mark.limit(300)
 def test_an_unwell_url_leaves_and_comes_back(make_tenant, stack, engines):
     """Every 15 s a probe; out after three failures, in after one success."""

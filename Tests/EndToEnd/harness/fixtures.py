@@ -20,6 +20,7 @@ DEFAULT_LIMIT_S = 120
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): the test may take so long (120 s otherwise)")
+    config.addinivalue_line("markers", "patient: it mostly waits; make test runs all of these beside the others")
     config.addinivalue_line("markers", "short: a fault test that make test runs")
     config.addinivalue_line("markers", "long: a fault test that make faults runs")
 
