@@ -217,7 +217,10 @@ final class MeshCall: UpstreamCall {
             router = nil
             return fault = failure
         }
-        router = routers.removeFirst()
+        let next = routers.removeFirst()
+        router = next
+        // It may have been lost before, and is there again.
+        lost.remove(next)
         attempt = 0
         tell(.route(upstream.route(request)))
     }

@@ -3,7 +3,7 @@
 import signal
 import time
 
-from harness.agents import Mesh, mesh, router_metric  # noqa: F401
+from harness.agents import Mesh, mesh, most_at_once, router_metric  # noqa: F401
 from harness.calls import expect_error
 from harness.processes import Processes
 from harness.raw import RawCall
@@ -99,15 +99,6 @@ def test_an_agent_that_dies_before_its_first_token_is_not_seen_by_the_client(mes
     assert answer.text() == "at last" and answer.is_done
     rows = usage.of(answer.headers["x-request-id"])
     assert len(rows) == 1 and rows[0]["retries"] == 1 and rows[0]["worker_id"] == other.worker
-
-
-def most_at_once(records: list) -> int:
-    moments = [(record["started_ms"], 1) for record in records] + [(record["finished_ms"], -1) for record in records]
-    running = most = 0
-    for _, change in sorted(moments):
-        running += change
-        most = max(most, running)
-    return most
 
 
 def test_no_more_than_the_agents_places_are_in_flight_and_the_others_wait(mesh):

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 
 from . import nginx, postgres, processes, programs, store, tls
@@ -91,7 +92,7 @@ def bring_up(settings: Settings) -> None:
     write_environment(settings, server, encryption_key)
     migrate(settings, server, encryption_key)
     check_configuration(settings, wanted)
-    for name in ["billing", *WORKERS]:
+    for name in ["billing", *settings.workers]:
         ensure(supervisor, name, changed)
     ensure_gateways(supervisor, settings, changed)
     ensure_nginx(supervisor, settings, changed, web)
@@ -172,6 +173,36 @@ def restart_gateways(settings: Settings) -> None:
             restart_gateway(supervisor, settings, name)
 
 
+def restart_meshes(settings: Settings) -> None:
+    """One router at a time: what runs on it ends while the others take what is new, and the next one waits until its agents are back."""
+    with locked(settings.directory):
+        supervisor = Supervisor(settings.directory)
+        if not supervisor.alive():
+            raise Problem(f"nothing runs in {settings.directory}: infra/stack up starts it")
+        for name in settings.meshes:
+            agents = mesh_sessions(settings, name)
+            say(f"restarting {name}")
+            supervisor.stop(name)
+            supervisor.start(name)
+            wait_for(name, lambda: http_status(settings.workers[name], "/metrics") == 200, settings.logs / f"{name}.log")
+            # One that left meanwhile does not come: then all that are there have had their time.
+            with contextlib.suppress(Problem):
+                wait_for(f"an agent of {name}", lambda: mesh_sessions(settings, name) >= agents, settings.logs / f"{name}.log", patience=15)
+
+
+def mesh_sessions(settings: Settings, name: str) -> float:
+    """Agents that the router knows; 0 while it does not answer."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{settings.workers[name]}/metrics", timeout=2) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith("xerotier_mesh_sessions "):
+                return float(line.split()[-1])
+    return 0
+
+
+def running_workers(supervisor: Supervisor) -> list[str]:
+    return sorted(name for name in supervisor.states() if name in WORKERS or name.startswith("mesh-"))
+
+
 def wait_for_gateway(settings: Settings, name: str) -> None:
     group, _, number = name.rpartition("-")
     port = settings.metrics_port(group, int(number))
@@ -188,7 +219,7 @@ def down(directory: pathlib.Path, remove: bool) -> None:
             # From the client inwards, so that nothing is asked of what is already gone; Postgres last, when all rows are in.
             stop_all(supervisor, ["nginx"])
             stop_gateways(supervisor)
-            stop_all(supervisor, ["agent", *WORKERS, "billing", "engine", *reversed(store.SERVERS), "redis", "postgres"])
+            stop_all(supervisor, ["agent", *running_workers(supervisor), "billing", "engine", *reversed(store.SERVERS), "redis", "postgres"])
             supervisor.shutdown()
             records = processes.read(directory / "pids" / "supervisord")
             with contextlib.suppress(Problem):
@@ -289,8 +320,8 @@ def check_ports(settings: Settings, states: dict[str, dict]) -> None:
     for group in GROUPS:
         for number in range(settings.processes(group)):
             ports[settings.metrics_port(group, number)] = f"{group}-{number}"
-    for name in WORKERS:
-        ports[settings.worker_metrics_port(name)] = name
+    for name, port in settings.workers.items():
+        ports[port] = name
     if settings.has_agent:
         ports[settings.agent_metrics_port] = "agent"
     for port, name in ports.items():

@@ -11,7 +11,7 @@ from . import nginx, processes, store
 from .files import digest, replace_file
 from .postgres import Postgres
 from .say import Problem
-from .settings import GROUPS, ROOT, STACK_KEYS, VENV, WORKERS, Settings, environment_name
+from .settings import GROUPS, ROOT, STACK_KEYS, VENV, Settings, environment_name
 
 BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "TZ": "UTC"}
 
@@ -78,8 +78,7 @@ def configuration(settings: Settings, server: Postgres, encryption_key: str) -> 
         "runtime.dir": str(settings.sockets),
         "completion.encryption_key": encryption_key,
         "mesh.secret_key": settings.mesh_key.read_text(),
-        "mesh.listen": f"tcp://127.0.0.1:{settings.mesh_port}",
-        "mesh.addresses": f"tcp://127.0.0.1:{settings.mesh_port}",
+        "mesh.addresses": ",".join(map(settings.mesh_address, settings.meshes.values())),
         "database.url": server.url,
         "redis.socket": str(settings.redis_socket),
         "store.url": f"http://127.0.0.1:{settings.store_port}",
@@ -111,8 +110,12 @@ def gateway(settings: Settings, group: str, number: int, shared: dict[str, str])
 
 
 def worker(settings: Settings, name: str, shared: dict[str, str]) -> dict:
-    binary = settings.binaries / name
-    return program([str(binary)], shared | {environment_name("worker.metrics_port"): str(settings.worker_metrics_port(name))}, files=[binary])
+    own = {"worker.metrics_port": str(settings.workers[name])}
+    number = settings.meshes.get(name)
+    if number is not None:
+        own |= {"mesh.number": str(number), "mesh.listen": settings.mesh_address(number)}
+    binary = settings.binaries / ("mesh" if number is not None else name)
+    return program([str(binary)], shared | {environment_name(key): value for key, value in own.items()}, files=[binary])
 
 
 def billing(settings: Settings, shared: dict[str, str]) -> dict:
@@ -151,7 +154,7 @@ def everything(settings: Settings, server: Postgres, encryption_key: str) -> dic
         "nginx": web(settings),
         "billing": billing(settings, shared),
     }
-    for name in WORKERS:
+    for name in settings.workers:
         found[name] = worker(settings, name, shared)
     for name in store.SERVERS:
         found[name] = object_store(settings, name)

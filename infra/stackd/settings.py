@@ -18,12 +18,13 @@ GROUPS = {"gateway": "inference", "platform": "platform", "uploads": "uploads"}
 METRICS = {"gateway": 900, "platform": 910, "uploads": 930}
 STREAMS = {"gateway": 1024, "platform": 32, "uploads": 16}
 
-# Workers that do jobs, or see to them, and where each shows its metrics.
+# Workers that do jobs, or see to them, and where each shows its metrics. Of the mesh there may be several: `mesh`, `mesh-1`, …
 WORKERS = {"sweeper": 920, "webhooks": 921, "mesh": 925}
+MOST_MESHES = 4
 
 # Kept by the stack for itself; every other key goes to the gateways under its environment name.
 STACK_KEYS = {"platform.streams", "platform.processes", "uploads.streams", "uploads.processes"}
-COMPUTED_KEYS = {"gateway.role", "gateway.number", "gateway.metrics_port", "worker.metrics_port", "state.dir", "runtime.dir"}
+COMPUTED_KEYS = {"gateway.role", "gateway.number", "gateway.metrics_port", "worker.metrics_port", "state.dir", "runtime.dir", "mesh.number", "mesh.listen"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +59,19 @@ class Settings:
         return self.port_base + 820
 
     @property
-    def mesh_port(self) -> int:
-        """Where agents reach the router."""
-        return self.port_base + 555
+    def meshes(self) -> dict[str, int]:
+        """The routers of the mesh: name -> number. The first is the only one unless `mesh.processes` says otherwise."""
+        return {f"mesh-{number}" if number else "mesh": number for number in range(self._number("mesh.processes", 1))}
+
+    @property
+    def workers(self) -> dict[str, int]:
+        """Name -> port of its metrics."""
+        single = {name: self.port_base + port for name, port in WORKERS.items() if name != "mesh"}
+        return single | {name: self.port_base + WORKERS["mesh"] + number for name, number in self.meshes.items()}
+
+    def mesh_address(self, number: int) -> str:
+        """Where agents reach a router."""
+        return f"tcp://127.0.0.1:{self.port_base + 555 + number}"
 
     @property
     def mesh_key(self) -> pathlib.Path:
@@ -82,13 +93,10 @@ class Settings:
 
     @property
     def agent_metrics_port(self) -> int:
-        return self.port_base + 926
+        return self.port_base + WORKERS["mesh"] + MOST_MESHES
 
     def metrics_port(self, group: str, number: int = 0) -> int:
         return self.port_base + METRICS[group] + number
-
-    def worker_metrics_port(self, name: str) -> int:
-        return self.port_base + WORKERS[name]
 
     def streams(self, group: str) -> int:
         return self._number(f"{group}.streams", STREAMS[group])
@@ -144,6 +152,8 @@ class Settings:
             if self.streams(group) % self.nginx_workers:
                 raise Problem(f"{group}.streams={self.streams(group)} must be a multiple of gateway.nginx_workers={self.nginx_workers}")
             self.processes(group)
+        if len(self.meshes) > MOST_MESHES:
+            raise Problem(f"--set mesh.processes={len(self.meshes)}: a stack has {MOST_MESHES} at most")
 
 
 def environment_name(key: str) -> str:

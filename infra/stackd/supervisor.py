@@ -12,7 +12,7 @@ import xmlrpc.client
 
 from . import processes, store
 from .say import Problem
-from .settings import GROUPS, WORKERS, Settings
+from .settings import GROUPS, Settings
 
 LAUNCH = pathlib.Path(__file__).with_name("launch.py")
 PYTHON = "/usr/bin/python3"
@@ -80,7 +80,7 @@ def render(settings: Settings) -> str:
     programs = [
         ("postgres", "INT", 60), ("redis", "TERM", 30), ("engine", "TERM", 10), ("agent", "TERM", 30), ("nginx", "QUIT", 10), ("billing", "TERM", 30),
         # A worker gives back after 25 s what does not end.
-        *((name, "TERM", 40) for name in WORKERS),
+        *((name, "TERM", 40) for name in settings.workers),
         *((name, "TERM", 10) for name in store.SERVERS),
     ]
     for name, signal, patience in programs:

@@ -116,7 +116,8 @@ final class Broker {
             if ready[3] { try lookForLostGateways() }
             try look(at: Self.now)
         }
-        for request in Array(requests.values) { try fail(request, "stream_interrupted") }
+        // Of what nobody has seen the beginning, another router may try.
+        for request in Array(requests.values) { try fail(request, request.hasBegun ? "stream_interrupted" : "no_worker_available") }
         for worker in sessions.keys { try say(.bye(Bye(reason: .shutdown)), to: worker) }
     }
 

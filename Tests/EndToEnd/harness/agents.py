@@ -87,18 +87,22 @@ class Mesh:
     def __init__(self, stack: Stack, folder: pathlib.Path, engines: list, tier: str):
         self.stack, self.folder, self.engines = stack, folder, engines
         self.project = Project.create("mesh")
-        self.tier = tier
+        self.tiers = [tier]
         self.agents: list[Agent] = []
         self.admin = Caller(stack.origin, self.project.key("management,inference").key)
+        self.key = self.project.key()
+        self.tenant = self.tenant_of(tier)
+
+    def tenant_of(self, tier: str) -> Tenant:
+        """An endpoint of this tier, and who calls it."""
         made = self.admin.send("POST", "/v1/endpoints", {"slug": unique("ep"), "tier": tier, "model": MODEL, "context_length": 4096})
         assert made.status_code == 201, made.text
         made = made.json()
-        key = self.project.key()
-        self.tenant = Tenant(self.project, key, Endpoint(made["id"], made["slug"], MODEL), Caller(stack.origin, key.key))
         eventually(lambda: self.admin.get(f"/v1/endpoints/{made['id']}").json().get("status") == "active", 30)
+        return Tenant(self.project, self.key, Endpoint(made["id"], made["slug"], MODEL), Caller(self.stack.origin, self.key.key))
 
     def agent(self, engine=None, *, region: str = "local", **values) -> Agent:
-        key = self.admin.send("POST", "/v1/management/join-keys", {"supported_tiers": [self.tier], "region": region})
+        key = self.admin.send("POST", "/v1/management/join-keys", {"supported_tiers": self.tiers, "region": region})
         assert key.status_code == 201, key.text
         engine = engine or self.engines[0]
         agent = Agent(self.stack, self.folder / f"agent-{len(self.agents)}", key.json()["key"], engine.url, **values)
@@ -112,6 +116,16 @@ class Mesh:
     def end(self):
         for agent in self.agents:
             agent.end()
+
+
+def most_at_once(records: list) -> int:
+    """Of what an engine had to do, how much at one time."""
+    moments = [(record["started_ms"], 1) for record in records] + [(record["finished_ms"], -1) for record in records]
+    running = most = 0
+    for _, change in sorted(moments):
+        running += change
+        most = max(most, running)
+    return most
 
 
 @pytest.fixture
