@@ -31,11 +31,12 @@ public struct AgentToken: Sendable, Equatable, CustomReflectable {
     }
 
     /// Whose token it is; nil where it is not ours, or over. Whether the agent is still one is for the database to say.
-    public static func agent(of text: String, at now: Int, signedWith keys: MeshKeys) -> ID<Agent>? {
+    /// - Parameter mayBeOver: for its refresh, which the agent's own signature allows: a machine that was off for days is still an agent.
+    public static func agent(of text: String, at now: Int, mayBeOver: Bool = false, signedWith keys: MeshKeys) -> ID<Agent>? {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard text.utf8.count <= 1_024, parts.count == 3, parts[0] == head, let signature = Base64URL.decode(parts[2]),
             Ed25519.isSigned(Array("\(parts[0]).\(parts[1])".utf8), signature, by: keys.tokens.publicKey),
-            let body = Base64URL.decode(parts[1]), let claims = try? JSONDecoder().decode(Claims.self, from: Data(body)), claims.exp > now
+            let body = Base64URL.decode(parts[1]), let claims = try? JSONDecoder().decode(Claims.self, from: Data(body)), mayBeOver || claims.exp > now
         else { return nil }
         return ID<Agent>(claims.sub)
     }

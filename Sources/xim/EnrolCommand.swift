@@ -1,7 +1,6 @@
 import ArgumentParser
 import Crypto
 import Foundation
-import HTTPClient
 import Supervision
 import ZeroMQ
 
@@ -57,14 +56,10 @@ struct EnrolCommand: ParsableCommand {
     }
 
     private struct Answer: Decodable {
-        var agent_id, worker_id, project_id, token, router_curve_public_key: String
+        var agent_id, worker_id, token, router_curve_public_key: String
+        var project_id: String?
         var router_addrs: [String]
-        var token_expires_at: Int
-    }
-
-    private struct Refusal: Decodable {
-        struct Inner: Decodable { var message, code: String }
-        var error: Inner
+        var token_expires_at, refresh_after: Int
     }
 
     private static func enrol(_ key: String, at url: String, called name: String, most: Int, _ state: StateDirectory) throws -> Enrolment {
@@ -73,38 +68,23 @@ struct EnrolCommand: ParsableCommand {
             agent_version: XimAgent.configuration.version, curve_public_key: try state.curveKeys().publicKey.text,
             signing_public_key: StateDirectory.hex(try state.signingKeys().publicKey), platform: .init(os: "linux", arch: architecture),
             max_concurrent_requests: most)
-        let target = (url.hasSuffix("/") ? String(url.dropLast()) : url) + "/v1/enroll"
-        let request = HTTPRequest(
-            .post, target, headers: HTTPHeaders(["Content-Type: application/json", "User-Agent: xerotier-xim-agent"]),
-            body: Array(try JSONEncoder().encode(asking)))
-        let (status, body) = try answer(to: request)
-        guard status == 201, let answer = try? JSONDecoder().decode(Answer.self, from: Data(body)) else {
-            let said = try? JSONDecoder().decode(Refusal.self, from: Data(body)).error
+        let answer: Answer
+        switch try RouterAPI.post(asking, to: "/v1/enroll", at: url, expecting: 201) {
+        case .good(let body):
+            guard let read = try? JSONDecoder().decode(Answer.self, from: body) else {
+                throw AgentProblem("the router's answer is no enrolment")
+            }
+            answer = read
+        case .refused(let status, let refusal):
             throw AgentProblem(
-                said.map { "the router refused (\($0.code)): \($0.message)" } ?? "the router answered \(status), which is no enrolment")
+                refusal.map { "the router refused (\($0.code)): \($0.message)" }
+                    ?? "the router answered \(status), which is no enrolment")
         }
         return Enrolment(
             agentID: answer.agent_id, workerID: answer.worker_id, projectID: answer.project_id, name: name, maxConcurrent: most,
             routerURL: url,
             routerAddresses: answer.router_addrs, routerKey: answer.router_curve_public_key, token: answer.token,
-            tokenExpiresAt: answer.token_expires_at)
-    }
-
-    private static func answer(to request: HTTPRequest) throws -> (status: Int, body: [UInt8]) {
-        let transfer = HTTPClient().start(request)
-        let end = ContinuousClock.now + .seconds(30)
-        var (status, body): (Int, [UInt8]) = (0, [])
-        while true {
-            switch transfer.next(until: end) {
-            case .head(let head): status = head.status
-            case .body(let bytes):
-                body.append(contentsOf: bytes)
-                guard body.count <= 1 << 20 else { throw AgentProblem("the router's answer is too long") }
-            case .finished: return (status, body)
-            case .failed(let failure): throw AgentProblem("the router cannot be reached: \(failure.kind)")
-            case .extraDescriptorReady, .timedOut: throw AgentProblem("the router did not answer in 30 s")
-            }
-        }
+            tokenExpiresAt: answer.token_expires_at, refreshAfter: answer.refresh_after)
     }
 
     private static var architecture: String {

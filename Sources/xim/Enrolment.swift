@@ -6,7 +6,8 @@ import ZeroMQ
 struct Enrolment: Codable, Equatable {
     var agentID: String
     var workerID: String
-    var projectID: String
+    /// nil = the agent is the operator's.
+    var projectID: String?
     var name: String
     var maxConcurrent: Int
     var routerURL: String
@@ -16,6 +17,11 @@ struct Enrolment: Codable, Equatable {
     var token: String
     /// Seconds since 1970.
     var tokenExpiresAt: Int
+    /// When to fetch the next token, in seconds since 1970; nil in files of agents that did not.
+    var refreshAfter: Int?
+
+    /// Six hours before its end, where nothing else was said.
+    var refreshAt: Int { refreshAfter ?? tokenExpiresAt - 21_600 }
 
     private enum CodingKeys: String, CodingKey {
         case name, token
@@ -27,6 +33,7 @@ struct Enrolment: Codable, Equatable {
         case routerAddresses = "router_addrs"
         case routerKey = "router_curve_public_key"
         case tokenExpiresAt = "token_expires_at"
+        case refreshAfter = "refresh_after"
     }
 }
 

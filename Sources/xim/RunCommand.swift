@@ -118,6 +118,12 @@ private final class RunningAgent: Sendable {
                 }
             }
         }
+        startThread("token") { [self] in
+            do { try TokenCare(enrolment, state, logger: logger).run { isStopped.withLock { $0 } } } catch {
+                let ended = error as? AgentProblem ?? AgentProblem("the token could not be kept: \(error)")
+                problem.change { $0.problem = $0.problem ?? ended }
+            }
+        }
         ServiceNotice.ready.send(to: notices)
         while problem.wait(atMost: 15, while: { $0.left > 0 && $0.problem == nil }, then: { $0.left > 0 && $0.problem == nil }) {
             let isTurning = lastTurn.withLock { ContinuousClock.now - $0 < .seconds(15) }

@@ -15,7 +15,7 @@ struct StatusCommand: ParsableCommand {
         }
         print("worker   \(enrolment.workerID)")
         print("name     \(enrolment.name)")
-        print("project  \(enrolment.projectID)")
+        print("project  \(enrolment.projectID ?? "none; the operator's")")
         print("router   \(enrolment.routerAddresses.joined(separator: ", "))")
         let settings = try SettingSource(flags: [:]).settings()
         guard let port = settings.metricsPort else { return }

@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 
 import httpx
 import pytest
@@ -304,3 +305,51 @@ def test_hup_reads_the_file_again(admin, agent):
         assert process.poll() is None
     for line in agent.log.read_text().splitlines():
         assert {"ts", "level", "message"} <= set(json.loads(line))
+
+
+def set_refresh(agent, seconds: float):
+    """As if the token had been given so long ago that it is due in so many seconds."""
+    state = agent.state / "enrollment.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"refresh_after": int(time.time() + seconds)}))
+
+
+def test_a_token_is_refreshed_when_it_is_due_and_the_state_file_is_replaced(admin, agent):
+    assert agent.call("enroll", "--join-key", join_key(admin), "--name", "steady").returncode == 0
+    state = agent.state / "enrollment.json"
+    first = json.loads(state.read_text())
+    assert first["refresh_after"] - time.time() == pytest.approx(64_800, abs=120), "three quarters of a day"
+    with agent.running() as process:
+        eventually(lambda: '"connected"' in agent.log.read_text(), 30)
+        assert json.loads(state.read_text()) == first, "it is not due"
+        process.terminate()
+        assert process.wait(30) == 0
+    set_refresh(agent, -1)
+    due, inode = json.loads(state.read_text()), state.stat().st_ino
+    with agent.running() as process:
+        eventually(lambda: json.loads(state.read_text())["refresh_after"] > time.time(), 30)
+        now = json.loads(state.read_text())
+        assert now["token"] != first["token"] and {**now, "token": 0, "refresh_after": 0, "token_expires_at": 0} == {
+            **due, "token": 0, "refresh_after": 0, "token_expires_at": 0}
+        assert state.stat().st_ino != inode and stat.S_IMODE(state.stat().st_mode) == 0o600
+        assert process.poll() is None and now["token"] not in agent.log.read_text()
+
+
+def test_an_agent_whose_refresh_says_that_it_is_revoked_ends_and_may_enrol_anew(admin, agent):
+    assert agent.call("enroll", "--join-key", join_key(admin), "--name", "gone").returncode == 0
+    assert admin.send("DELETE", f"{AGENTS}/{listed(admin)[0]['id']}", {}).status_code == 200
+    set_refresh(agent, -1)
+    with agent.running() as process:
+        assert process.wait(60) == 1
+    assert "revoked" in agent.log.read_text() and not (agent.state / "enrollment.json").exists()
+    assert agent.call("enroll", "--join-key", join_key(admin), "--name", "gone").returncode == 0
+
+
+def test_an_agent_that_cannot_refresh_serves_on_with_the_token_that_it_has(admin, agent):
+    assert agent.call("enroll", "--join-key", join_key(admin), "--name", "steady").returncode == 0
+    state = agent.state / "enrollment.json"
+    # Nothing answers there.
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"refresh_after": 1, "router_url": "http://127.0.0.1:9"}))
+    before = state.read_text()
+    with agent.running() as process:
+        eventually(lambda: "could not be refreshed" in agent.log.read_text() and '"connected"' in agent.log.read_text(), 30)
+        assert process.poll() is None and state.read_text() == before
