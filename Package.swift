@@ -48,7 +48,7 @@ let package = Package(
         .target(name: "Crypto", dependencies: ["CSodium", "CCrypto"]),
         .target(name: "MessagePack"),
         .target(name: "ZeroMQ", dependencies: ["CZeroMQ", "Threads"]),
-        .target(name: "Mesh", dependencies: ["MessagePack", "ZeroMQ", "CZstd"]),
+        .target(name: "Mesh", dependencies: ["JSON", "MessagePack", "ZeroMQ", "CZstd"]),
 
         .target(name: "ObjectStore", dependencies: ["CS3", "Crypto", "HTTPClient", "Threads"]),
 
@@ -102,7 +102,7 @@ let package = Package(
         .executableTarget(
             name: "migrate",
             dependencies: [
-                "Addresses", "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Jobs", "Server", "Accounts", "Catalog",
+                "Addresses", "Agents", "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Jobs", "Server", "Accounts", "Catalog",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/migrate"),

@@ -15,6 +15,12 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
         public var modelID: String
         public var version: String
         public var state: String
+        /// Whose server it is on, and what that says of the model; absent = it does not say.
+        public var engine: String?
+        public var contextLength: Int?
+        public var vocabulary: Int?
+        public var readsImages: Bool?
+        public var readsAudio: Bool?
 
         public init(modelID: String, version: String, state: String) {
             self.modelID = modelID
@@ -23,13 +29,17 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
         }
 
         private enum CodingKeys: String, CodingKey {
-            case version, state
+            case version, state, engine, vocabulary
             case modelID = "model_id"
+            case contextLength = "context_length"
+            case readsImages = "reads_images"
+            case readsAudio = "reads_audio"
         }
     }
 
     public var id: ID<Agent>
-    public var projectID: OpenAI.ID<Project>
+    /// nil = it is the operator's, and serves all projects of its tiers.
+    public var projectID: OpenAI.ID<Project>?
     public var name: String
     /// What answers and messages of the mesh call it: the region that it was enrolled in, and its id.
     public var workerID: String
@@ -95,7 +105,7 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
     static let mayComeIn = "revoked_at IS NULL AND credentials_revoked_at IS NULL"
     static let status = """
         CASE WHEN credentials_revoked_at IS NOT NULL THEN 'revoked'
-            WHEN suspended_at IS NOT NULL THEN 'suspended'
+            WHEN awaits_approval THEN 'pending' WHEN suspended_at IS NOT NULL THEN 'suspended'
             WHEN last_heartbeat_at IS NULL THEN 'pending'
             WHEN last_heartbeat_at <= now() - interval '1 day' THEN 'dead'
             WHEN NOT (\(isConnected)) THEN 'disconnected'
@@ -110,7 +120,7 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
 
     init(_ row: Row) throws {
         id = try row.get("id")
-        projectID = try row.get("project_id")
+        projectID = try row.optional("project_id")
         name = try row.get("name")
         workerID = try row.get("worker_id")
         // Checks of the table allow no other values.

@@ -45,8 +45,9 @@ public struct EndpointProbes: Sendable {
     /// Notes what a round of probes found, unless the endpoint has changed meanwhile.
     /// - Parameter engine: nil = its server gave no list of models; what it said before holds on.
     public func report(_ endpoint: EndpointRecord, ready: Int, engine: EngineReport? = nil) throws {
-        let isChanged = try database.withConnection {
-            try $0.noteProbe(of: endpoint, ready: ready, engine ?? endpoint.report, mostFailures: Self.mostFailures)
+        let isChanged = try database.withConnection { connection in
+            let found = try engine ?? (endpoint.upstream.urls.isEmpty ? connection.reportOfAgents(for: endpoint) : nil)
+            return try connection.noteProbe(of: endpoint, ready: ready, found ?? endpoint.report, mostFailures: Self.mostFailures)
         }
         if isChanged { invalidations.publish("project:\(endpoint.projectID)") }
     }
@@ -79,6 +80,26 @@ extension SystemConnection {
             FROM claimed e JOIN models m ON m.id = e.model_id JOIN service_tiers t ON t.slug = e.tier
             """
         ).map { try $0.storedEndpoint(of: $0.get("project_id")) }
+    }
+
+    /// What the engines of the agents say that serve an endpoint without an upstream, as far as they agree; the least of their sizes.
+    /// - Returns: nil where none is connected.
+    fileprivate func reportOfAgents(for endpoint: EndpointRecord) throws -> EngineReport? {
+        let row = try query(
+            """
+            SELECT count(*) AS models, CASE WHEN count(DISTINCT coalesce(m->>'engine', '')) = 1 THEN min(m->>'engine') END AS engine,
+                min((m->>'context_length')::bigint) AS context_length, min((m->>'vocabulary')::bigint) AS vocabulary,
+                bool_and((m->>'reads_images')::boolean) AS reads_images, bool_and((m->>'reads_audio')::boolean) AS reads_audio
+            FROM agents a, jsonb_array_elements(a.models) m
+            WHERE (a.project_id = \(endpoint.projectID) OR a.project_id IS NULL) AND a.revoked_at IS NULL AND a.is_online AND NOT a.awaits_approval
+                AND (a.supported_tiers IS NULL OR \(endpoint.tier.slug) = ANY (a.supported_tiers))
+                AND m->>'model_id' = \(endpoint.upstreamModel) AND m->>'state' = 'ready'
+            """)[0]
+        guard try row.get("models", as: Int.self) > 0 else { return nil }
+        return EngineReport(
+            engine: try row.optional("engine", as: String.self).flatMap(Engine.init), contextLength: try row.optional("context_length"),
+            vocabulary: try row.optional("vocabulary"), readsImages: try row.optional("reads_images"),
+            readsAudio: try row.optional("reads_audio"))
     }
 
     /// - Returns: whether the status is another one now, or the server another engine's.

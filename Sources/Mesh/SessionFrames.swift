@@ -103,23 +103,28 @@ public struct ModelReport: FrameFields {
     public var modelID: String
     public var version: String
     public var state: ModelPhase
+    /// Whose server it is on, and what that says of the model.
+    public var facts: ModelFacts
 
-    public init(modelID: String, version: String, state: ModelPhase) {
+    public init(modelID: String, version: String, state: ModelPhase, facts: ModelFacts = ModelFacts()) {
         self.modelID = modelID
         self.version = version
         self.state = state
+        self.facts = facts
     }
 
     init(_ fields: FieldReader) throws(FrameError) {
         modelID = try fields.text("model_id")
         version = try fields.text("version")
         state = try fields.choice("state")
+        facts = try ModelFacts(fields)
     }
 
     func write(to map: inout MessagePackMap) {
         map.add("model_id", modelID)
         map.add("version", version)
         map.add("state", state.rawValue)
+        facts.write(to: &map)
     }
 }
 

@@ -64,26 +64,32 @@ final class ServedEngine: Sendable {
     private func ask() -> [ModelReport] {
         let transfer = client.start(HTTPRequest(.get, base + "models", headers: headers))
         let end = ContinuousClock.now + .seconds(5)
-        var body: [UInt8] = []
+        var (body, server): ([UInt8], String?) = ([], nil)
         while true {
             switch transfer.next(until: end) {
-            case .head(let head): if head.status != 200 { return [] }
+            case .head(let head):
+                if head.status != 200 { return [] }
+                server = head.value(of: "server")
             case .body(let bytes):
                 body.append(contentsOf: bytes)
                 if body.count > Self.longestList { return [] }
-            case .finished: return Self.read(body)
+            case .finished: return Self.read(body, server: server)
             case .failed, .extraDescriptorReady, .timedOut: return []
             }
         }
     }
 
-    private static func read(_ body: [UInt8]) -> [ModelReport] {
-        let names = try? body.withUnsafeBytes { bytes in
-            try JSONParser().parse(bytes) { root in root["data"]?.elements.compactMap { $0["id"]?.string } ?? [] }
+    private static func read(_ body: [UInt8], server: String?) -> [ModelReport] {
+        let models = try? body.withUnsafeBytes { bytes in
+            try JSONParser().parse(bytes) { root in
+                root["data"]?.elements.compactMap { entry in
+                    entry["id"]?.string.map {
+                        ModelReport(modelID: $0, version: "latest", state: .ready, facts: ModelFacts(of: entry, server: server))
+                    }
+                } ?? []
+            }
         }
         // Names that no endpoint could have are left out.
-        return (names ?? []).filter { (1...256).contains($0.utf8.count) }.prefix(64).map {
-            ModelReport(modelID: $0, version: "latest", state: .ready)
-        }
+        return Array((models ?? []).filter { (1...256).contains($0.modelID.utf8.count) }.prefix(64))
     }
 }

@@ -8,6 +8,7 @@ import httpx
 from harness.agents import mesh  # noqa: F401
 from harness.calls import expect_error
 from harness.together import eventually
+from test_engines import LLAMA
 
 AGENTS = "/v1/management/agents"
 
@@ -52,3 +53,42 @@ def test_an_agent_counts_requests_and_tokens_and_shows_no_text(mesh):
     # The mesh notes them with the next heartbeat.
     eventually(lambda: models() == [("scripted-model", "ready")], 30)
     assert "secret" not in agent.text
+
+
+def test_an_agent_that_waits_for_its_approval_gets_no_work(mesh):
+    assert mesh.admin.send("PUT", "/v1/settings/approve_new_agents", {"value": True}).status_code == 200
+    agent = identity(mesh.agent())
+    # It is there and has the model.
+    eventually(lambda: mesh.admin.get(f"{AGENTS}/{agent}").json()["models"] != [], 30)
+    expect_error(mesh.tenant.chat(script={"text": "hi"}), 503, "no_worker_available")
+    assert mesh.admin.get(f"{AGENTS}/{agent}").json()["status"] == "pending"
+    assert mesh.admin.post(f"{AGENTS}/{agent}/approve", {}).status_code == 202
+    mesh.wait_until_served()
+    assert mesh.admin.get(f"{AGENTS}/{agent}").json()["status"] == "active"
+
+
+def test_what_an_agents_engine_does_unlike_openai_is_translated(mesh):
+    """Its list of models says whose server it is; the agent tells the router, and the endpoint's requests are written for it."""
+    engine = mesh.engines[2]
+    engine.behave(models=["scripted-model"], model_members=LLAMA)
+    try:
+        agent = identity(mesh.agent(engine))
+        mesh.wait_until_served()
+        path = f"/v1/endpoints/{mesh.tenant.endpoint.slug}"
+        eventually(lambda: mesh.admin.get(path).json()["upstream"]["engine_detected"] == "llama_cpp", 60)
+        assert mesh.admin.get(f"{AGENTS}/{agent}").json()["models"] == [
+            {
+                "model_id": "scripted-model", "version": "latest", "state": "ready", "engine": "llama_cpp", "context_length": 512, "vocabulary": 1000,
+                "reads_images": False, "reads_audio": False,
+            }
+        ]
+
+        def asked() -> dict:
+            answer = mesh.tenant.chat(script={"text": "a"}, logprobs=True)
+            return engine.record(answer.headers["x-request-id"])["body"]
+
+        # llama.cpp would give all alternatives, and knows no role `developer`.
+        eventually(lambda: asked().get("top_logprobs") == 1, 30)
+        expect_error(mesh.tenant.chat(script={"text": "a"}, logit_bias={"1000": 1}), 400, "invalid_value")
+    finally:
+        engine.behave_well()

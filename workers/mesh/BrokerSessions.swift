@@ -55,7 +55,7 @@ extension Broker {
     func take(_ heartbeat: Heartbeat, of worker: String, at now: Instant) throws {
         heard[sessions[worker]!.agentID] = AgentReport(
             inFlight: heartbeat.inFlight,
-            models: heartbeat.models.map { .init(modelID: $0.modelID, version: $0.version, state: $0.state.rawValue) })
+            models: heartbeat.models.map(AgentObject.Model.init))
         workers.change(worker) {
             $0.lastHeartbeat = now
             $0.load = Worker.Load(kvUsed: heartbeat.kvUsed, waiting: heartbeat.waiting, running: heartbeat.running)
@@ -111,5 +111,16 @@ extension Broker {
         workers.change(worker) { $0.leaseUntil = -.infinity }
         logger.notice("agent is gone", metadata: ["worker": "\(worker)", "reason": "\(reason)"])
         for request in running(on: worker) { try failAttempt(request, "upstream_error", at: Self.now) }
+    }
+}
+
+extension AgentObject.Model {
+    init(_ report: ModelReport) {
+        self.init(modelID: report.modelID, version: report.version, state: report.state.rawValue)
+        engine = report.facts.engine
+        contextLength = report.facts.contextLength
+        vocabulary = report.facts.vocabulary
+        readsImages = report.facts.readsImages
+        readsAudio = report.facts.readsAudio
     }
 }
