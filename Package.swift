@@ -102,7 +102,8 @@ let package = Package(
         .executableTarget(
             name: "migrate",
             dependencies: [
-                "Addresses", "Agents", "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Jobs", "Server", "Accounts", "Catalog",
+                "Addresses", "Agents", "Configuration", "HTTPClient", "Postgres", "Redis", "Tenancy", "Jobs", "Server", "Accounts",
+                "Catalog",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/migrate"),

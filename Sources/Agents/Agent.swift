@@ -56,6 +56,8 @@ enum AgentError: APIErrorConvertible, Equatable {
     /// Its credentials are revoked, so that it can be told nothing.
     case isRevoked
     case rotationUnderWay
+    /// Its project has approved it, or did not have to.
+    case isNoCandidate
 
     /// Agents of a project at one time.
     static let most = 100
@@ -71,6 +73,7 @@ enum AgentError: APIErrorConvertible, Equatable {
         case .nameTaken: APIError(.registrationNameTaken, "The project has an agent of this name already.", param: "name")
         case .curveKeyTaken: APIError(.conflict, "Another agent has this key already.", param: "curve_public_key")
         case .isRevoked: APIError(.conflict, "The agent's credentials are revoked; it has to enrol again.")
+        case .isNoCandidate: APIError(.conflict, "The agent does not wait for an approval.")
         case .rotationUnderWay: APIError(.conflict, "The agent is asked for a new key already.")
         case .invalidToken: APIError(.invalidAgentToken, "The agent's token is not good.")
         case .notSigned:

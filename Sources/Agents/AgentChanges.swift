@@ -102,6 +102,30 @@ extension TenantConnection {
         }
     }
 
+    /// From now on it may have work.
+    public func approveAgent(_ id: ID<Agent>, because reason: String?, by actor: AuditActor) throws -> AgentObject {
+        try requireCandidate(id, for: actor)
+        return try move(id, "agent.approve", .approved, because: reason, by: actor) {
+            "UPDATE agents SET awaits_approval = false WHERE project_id = \(project) AND id = \(id)"
+        }
+    }
+
+    /// It is no agent any more, and can be enrolled again only with another join key.
+    public func rejectAgent(_ id: ID<Agent>, because reason: String?, by actor: AuditActor) throws -> AgentObject {
+        try requireCandidate(id, for: actor)
+        return try move(id, "agent.reject", .rejected, because: reason, by: actor) {
+            "UPDATE agents SET revoked_at = now() WHERE project_id = \(project) AND id = \(id)"
+        }
+    }
+
+    private func requireCandidate(_ id: ID<Agent>, for actor: AuditActor) throws {
+        try requireManager(actor)
+        let found = try query(
+            "SELECT awaits_approval FROM agents WHERE project_id = \(project) AND id = \(id) AND revoked_at IS NULL FOR UPDATE")
+        guard let row = found.first else { throw AgentError.noSuchAgent }
+        guard try row.get("awaits_approval") else { throw AgentError.isNoCandidate }
+    }
+
     private func move(
         _ id: ID<Agent>, _ action: String, _ event: AgentEventType, because reason: String? = nil, by actor: AuditActor, _ change: () -> SQL
     ) throws -> AgentObject {

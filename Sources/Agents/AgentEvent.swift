@@ -17,6 +17,8 @@ public enum AgentEventType: String, Sendable, CaseIterable {
     case rotationRequested = "agent.curve_rotation_requested"
     case rotated = "agent.curve_rotated"
     case removed = "agent.removed"
+    case approved = "agent.approved"
+    case rejected = "agent.rejected"
 
     /// What webhooks are told of (08 §11).
     fileprivate var webhook: EventType? {
@@ -107,7 +109,10 @@ extension TenantConnection {
 extension SystemConnection {
     func note(_ type: AgentEventType, of agent: AgentObject, because reason: String? = nil) throws {
         try query(type.statement(of: agent, in: agent.projectID, because: reason, by: nil))
-        if let webhook = type.webhook { try emit(Event(webhook, AgentEventData(agent: agent, reason: reason)), of: agent.projectID) }
+        // Of the operator's agents no project is told.
+        if let webhook = type.webhook, let project = agent.projectID {
+            try emit(Event(webhook, AgentEventData(agent: agent, reason: reason)), of: project)
+        }
         // An agent that comes and goes would otherwise fill the table.
         if type == .online {
             try query("DELETE FROM agent_events WHERE agent_id = \(agent.id) AND created_at < now() - interval '90 days'")
@@ -116,7 +121,7 @@ extension SystemConnection {
 }
 
 extension AgentEventType {
-    fileprivate func statement(of agent: AgentObject, in project: ID<Project>, because reason: String?, by user: String?) -> SQL {
+    fileprivate func statement(of agent: AgentObject, in project: ID<Project>?, because reason: String?, by user: String?) -> SQL {
         """
         INSERT INTO agent_events (id, project_id, agent_id, type, reason, actor_id)
         VALUES (\(ID<AgentEvent>.random()), \(project), \(agent.id), \(rawValue), \(reason), \(user))

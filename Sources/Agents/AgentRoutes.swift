@@ -14,16 +14,19 @@ public struct AgentRoutes: Sendable {
     public var all: [Route] {
         [
             route(.get, "management/agents", list),
+            route(.get, "management/agents/candidates", candidates),
             route(.get, Self.path, retrieve),
             route(.patch, Self.path, change),
             route(.delete, Self.path, remove),
             route(.get, "\(Self.path)/events", events),
             route(.get, "\(Self.path)/models", models),
+            route(.post, "\(Self.path)/models", assign),
             route(.post, "\(Self.path)/drain", drain),
         ]
             + [
                 ("suspend", TenantConnection.suspendAgent), ("pause", TenantConnection.suspendAgent),
                 ("activate", TenantConnection.activateAgent), ("resume", TenantConnection.activateAgent),
+                ("approve", TenantConnection.approveAgent), ("reject", TenantConnection.rejectAgent),
                 ("revoke-credentials", TenantConnection.revokeCredentials), ("curve-rotate", TenantConnection.rotateCurveKey),
             ].map { name, step in route(.post, "\(Self.path)/\(name)") { try take(step, $0, $1) } }
     }
@@ -38,6 +41,21 @@ public struct AgentRoutes: Sendable {
             status: try Self.choice("status", request), role: try Self.choice("role", request), region: request.query["region"])
         let actor = try context.actor(of: request)
         return try .list(database.withConnection(of: context.principal.projectID) { try $0.agents(query, filter, for: actor) })
+    }
+
+    /// Those that wait until a manager approves them, where the project wants that.
+    private func candidates(_ request: Request, _ context: Context) throws -> Response {
+        let query = try ListQuery(request.query)
+        var filter = AgentFilter()
+        filter.areCandidates = true
+        let actor = try context.actor(of: request)
+        return try .list(database.withConnection(of: context.principal.projectID) { try $0.agents(query, filter, for: actor) })
+    }
+
+    /// What its engine has, an agent serves; models of the platform are not sent to agents yet (05 §19).
+    private func assign(_ request: Request, _ context: Context) throws -> Response {
+        _ = try agent(request, context)
+        throw APIError.invalid("action", "Models are not sent to agents yet: an agent serves what its engine has.")
     }
 
     private func retrieve(_ request: Request, _ context: Context) throws -> Response {

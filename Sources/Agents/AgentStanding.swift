@@ -1,3 +1,4 @@
+import Foundation
 import OpenAI
 import Postgres
 import Server
@@ -6,7 +7,7 @@ import Server
 public struct AgentStanding: Sendable, Equatable {
     public enum State: String, Sendable {
         case active
-        /// It gets nothing new; what runs goes on.
+        /// It gets nothing new; what runs goes on. So it is with one that waits for its approval, on which nothing runs.
         case suspended
         /// It gets nothing new, and ends when what runs is done or `drainSeconds` are over.
         case draining
@@ -25,7 +26,8 @@ public struct AgentStanding: Sendable, Equatable {
     public var agentID: String
     /// `<region>:agt_…`, with the region of its enrolment.
     public var workerID: String
-    public var project: String
+    /// nil = it is the operator's, and serves all.
+    public var project: String?
     /// Where its managers say that it is.
     public var region: String
     public var tiers: [String]
@@ -39,22 +41,22 @@ public struct AgentStanding: Sendable, Equatable {
     /// Whether it may be given work.
     public var isOpen: Bool { state == .active }
 
-    /// Of agents that have no list: they are their project's own.
-    private static let ownTier = "self_hosted"
-
     static let columns = """
-        id, worker_id, project_id, region, max_concurrent_requests, supported_tiers, rotation_nonce, rotation_reason,
+        id, worker_id, project_id, region, max_concurrent_requests, supported_tiers, accelerators, rotation_nonce, rotation_reason,
         CASE WHEN credentials_revoked_at IS NOT NULL THEN 'revoked' WHEN revoked_at IS NOT NULL THEN 'removed'
-            WHEN drain_until > now() THEN 'draining' WHEN suspended_at IS NOT NULL THEN 'suspended' ELSE 'active' END AS state,
+            WHEN drain_until > now() THEN 'draining' WHEN suspended_at IS NOT NULL OR awaits_approval THEN 'suspended' ELSE 'active' END AS state,
         greatest(0, coalesce(extract(epoch FROM drain_until - now()), 0))::double precision AS drain_seconds
         """
 
     init(_ row: Row) throws {
         agentID = try row.get("id")
         workerID = try row.get("worker_id")
-        project = try row.get("project_id")
+        project = try row.optional("project_id")
         region = try row.get("region")
-        tiers = try row.optional("supported_tiers", as: String.self) == nil ? [Self.ownTier] : row.texts("supported_tiers")
+        let devices = try JSONDecoder().decode([NewAgent.Accelerator].self, from: Data((row.get("accelerators") as String).utf8))
+        tiers =
+            try row.optional("supported_tiers", as: String.self) == nil
+            ? UsualTiers.of(accelerators: devices, isShared: project == nil) : row.texts("supported_tiers")
         maxConcurrent = try row.get("max_concurrent_requests")
         // The statement makes no other values.
         state = State(rawValue: try row.get("state")) ?? .revoked

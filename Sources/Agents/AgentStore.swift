@@ -9,6 +9,8 @@ public struct AgentFilter: Sendable {
     public var status: AgentObject.Status?
     public var role: AgentRole?
     public var region: String?
+    /// Only those that wait for an approval.
+    public var areCandidates = false
 
     public init(status: AgentObject.Status? = nil, role: AgentRole? = nil, region: String? = nil) {
         self.status = status
@@ -40,6 +42,7 @@ extension TenantConnection {
                     AND (\(filter.status?.rawValue)::text IS NULL OR \(filter.status?.rawValue) = \(trusted: AgentObject.status))
                     AND (\(filter.role?.rawValue)::text IS NULL OR role = \(filter.role?.rawValue))
                     AND (\(filter.region)::text IS NULL OR region = \(filter.region))
+                    AND (awaits_approval OR NOT \(filter.areCandidates))
                     \(page: list, of: "agents", in: project)
                 """
             ).map(AgentObject.init))

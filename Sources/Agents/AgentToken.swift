@@ -36,7 +36,8 @@ public struct AgentToken: Sendable, Equatable, CustomReflectable {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard text.utf8.count <= 1_024, parts.count == 3, parts[0] == head, let signature = Base64URL.decode(parts[2]),
             Ed25519.isSigned(Array("\(parts[0]).\(parts[1])".utf8), signature, by: keys.tokens.publicKey),
-            let body = Base64URL.decode(parts[1]), let claims = try? JSONDecoder().decode(Claims.self, from: Data(body)), mayBeOver || claims.exp > now
+            let body = Base64URL.decode(parts[1]), let claims = try? JSONDecoder().decode(Claims.self, from: Data(body)),
+            mayBeOver || claims.exp > now
         else { return nil }
         return ID<Agent>(claims.sub)
     }

@@ -46,12 +46,12 @@ extension SystemConnection {
         guard try !key.get("is_over", as: Bool.self) else { throw AgentError.joinKeyExpired }
         let role = AgentRole(rawValue: try key.get("role")) ?? .inference
         guard role == new.role else { throw AgentError.otherRole(role) }
-        let project: ID<Project> = try key.get("project_id")
+        let project: ID<Project>? = try key.optional("project_id")
         let agent = try make(new, region: try key.optional("region") ?? region, of: key, in: project)
         let id: ID<JoinKey> = try key.get("id")
         let consumed = try query(
             "UPDATE join_keys SET consumed_at = now(), agent_id = \(agent.id) WHERE id = \(id) RETURNING \(trusted: JoinKeyObject.columns)")
-        try emit(Event(.joinKeyConsumed, JoinKeyEventData(JoinKeyObject(consumed[0]))), of: project)
+        if let project { try emit(Event(.joinKeyConsumed, JoinKeyEventData(JoinKeyObject(consumed[0]))), of: project) }
         try note(.enrolled, of: agent)
         try audit(AuditEntry(action: "join_key.consume", target: ("join_key", id.description)), of: project, by: actor)
         try audit(AuditEntry(action: "agent.enroll", target: ("agent", agent.id.description), after: agent), of: project, by: actor)
@@ -68,9 +68,12 @@ extension SystemConnection {
     }
 
     /// An agent whose credentials were revoked is the one that it was, with new keys.
-    private func make(_ new: NewAgent, region: String, of key: Row, in project: ID<Project>) throws -> AgentObject {
+    /// - Parameter project: nil = it becomes the operator's.
+    private func make(_ new: NewAgent, region: String, of key: Row, in project: ID<Project>?) throws -> AgentObject {
         // Two at once would otherwise both find the last place free.
-        try query("SELECT 1 FROM projects WHERE id = \(project) FOR UPDATE")
+        let settings = try query(
+            "SELECT coalesce((settings->>'approve_new_agents')::boolean, false) AS approves FROM projects WHERE id = \(project) FOR UPDATE")
+        let awaitsApproval = try settings.first?.get("approves", as: Bool.self) ?? false
         let platform = String(decoding: try JSONEncoder().encode(new.platform ?? NewAgent.Platform()), as: UTF8.self)
         let accelerators = String(decoding: try JSONEncoder().encode(new.accelerators), as: UTF8.self)
         guard try query("SELECT 1 FROM agents WHERE curve_public_key = \(new.curvePublicKey)").isEmpty else {
@@ -80,29 +83,31 @@ extension SystemConnection {
             """
             UPDATE agents SET curve_public_key = \(new.curvePublicKey), signing_public_key = \(new.signingPublicKey), hostname = \(new.hostname),
                 agent_version = \(new.version), platform = \(platform)::jsonb, accelerators = \(accelerators)::jsonb, credentials_revoked_at = NULL,
-                previous_curve_key = NULL, is_online = false, last_heartbeat_at = NULL
-            WHERE project_id = \(project) AND name = \(new.name) AND role = \(new.role.rawValue) AND revoked_at IS NULL
+                previous_curve_key = NULL, is_online = false, last_heartbeat_at = NULL, awaits_approval = \(awaitsApproval)
+            WHERE project_id IS NOT DISTINCT FROM \(project) AND name = \(new.name) AND role = \(new.role.rawValue) AND revoked_at IS NULL
                 AND credentials_revoked_at IS NOT NULL
             RETURNING \(trusted: AgentObject.columns)
             """)
         if let row = again.first { return try AgentObject(row) }
         let count: Int = try query("SELECT count(*) AS agents FROM agents WHERE project_id = \(project) AND revoked_at IS NULL")[0].get(
             "agents")
-        guard count < AgentError.most else { throw AgentError.tooMany }
+        guard count < AgentError.most || project == nil else { throw AgentError.tooMany }
         let allowed: Int = try key.get("max_concurrent_requests")
         let tiers: [String]? = try key.optional("supported_tiers", as: String.self) == nil ? nil : key.texts("supported_tiers")
         let id = ID<Agent>.random()
         let rows = try query(
             """
             INSERT INTO agents (id, project_id, name, worker_id, role, region, curve_public_key, signing_public_key, hostname, agent_version, platform,
-                accelerators, max_concurrent_requests, supported_tiers)
+                accelerators, max_concurrent_requests, supported_tiers, awaits_approval)
             VALUES (\(id), \(project), \(new.name), \("\(region):\(id)"), \(new.role.rawValue), \(region), \(new.curvePublicKey),
                 \(new.signingPublicKey), \(new.hostname), \(new.version), \(platform)::jsonb, \(accelerators)::jsonb,
-                \(allowed == 0 ? new.maxConcurrent : allowed), \(tiers)::text[])
+                \(allowed == 0 ? new.maxConcurrent : allowed), \(tiers)::text[], \(awaitsApproval))
             ON CONFLICT DO NOTHING RETURNING \(trusted: AgentObject.columns)
             """)
         if let row = rows.first { return try AgentObject(row) }
-        let isName = try !query("SELECT 1 FROM agents WHERE project_id = \(project) AND name = \(new.name) AND revoked_at IS NULL").isEmpty
+        let isName = try !query(
+            "SELECT 1 FROM agents WHERE project_id IS NOT DISTINCT FROM \(project) AND name = \(new.name) AND revoked_at IS NULL"
+        ).isEmpty
         throw isName ? AgentError.nameTaken : AgentError.curveKeyTaken
     }
 }

@@ -50,7 +50,9 @@ public struct EnrolmentRoutes: Sendable {
         return try .json(
             encoding: Enrolled(
                 agentID: agent.id, workerID: agent.workerID, projectID: agent.projectID, region: agent.region,
-                supportedTiers: agent.supportedTiers, token: token, addresses: ownRouter.map { [$0] } ?? addresses,
+                supportedTiers: agent.supportedTiers
+                    ?? UsualTiers.of(accelerators: agent.accelerators, isShared: agent.projectID == nil),
+                token: token, addresses: ownRouter.map { [$0] } ?? addresses,
                 curveKey: keys.curve.publicKey.text,
                 leaseSeconds: Self.leaseSeconds, heartbeatMilliseconds: Self.heartbeatMilliseconds), status: 201)
     }
@@ -58,7 +60,8 @@ public struct EnrolmentRoutes: Sendable {
     private func refresh(_ request: Request, _ context: Context) throws -> Response {
         _ = try admit(request, context)
         let given = request.header("HTTP_AUTHORIZATION") ?? ""
-        guard given.hasPrefix("Bearer "), let agent = AgentToken.agent(of: String(given.dropFirst(7)), at: Self.now, signedWith: keys),
+        guard given.hasPrefix("Bearer "),
+            let agent = AgentToken.agent(of: String(given.dropFirst(7)), at: Self.now, mayBeOver: true, signedWith: keys),
             let signingKey = try database.signingKey(of: agent)
         else { throw AgentError.invalidToken }
         let (time, signature) = try RequestDocument.read(request.body, context.services.parser) { try EnrolmentBodies.refresh($0) }
@@ -90,9 +93,9 @@ private struct Enrolled: Encodable {
 
     var agentID: ID<Agent>
     var workerID: String
-    var projectID: ID<Project>
+    var projectID: ID<Project>?
     var region: String
-    var supportedTiers: [String]?
+    var supportedTiers: [String]
     var token: AgentToken
     var addresses: [String]
     var curveKey: String
@@ -120,7 +123,7 @@ private struct Enrolled: Encodable {
         try container.encode(workerID, forKey: .workerID)
         try container.encode(projectID, forKey: .projectID)
         try container.encode(region, forKey: .region)
-        try container.encode(supportedTiers ?? ["self_hosted"], forKey: .supportedTiers)
+        try container.encode(supportedTiers, forKey: .supportedTiers)
         try container.encode(token.text, forKey: .token)
         try container.encode(token.expiresAt, forKey: .expiresAt)
         try container.encode(token.refreshAfter, forKey: .refreshAfter)

@@ -1,5 +1,6 @@
 /// Requests that wait for a place in one pool of workers with one model (05 §1): by priority, which rises with the wait; then by deficit round robin
-/// over projects; then by arrival. At saturation a project that has had more than twice its due waits behind every project that had less than its due.
+/// over projects, those first that have had less than their due; then by arrival. At saturation a project that has had more than twice its due waits
+/// behind every project that had less than its due, whatever their priorities.
 public struct RequestQueue<Value: Sendable>: Sendable {
     /// Tokens that a project of weight 1 may take in one round.
     public static var quantum: Int { 4_096 }
@@ -82,6 +83,20 @@ public struct RequestQueue<Value: Sendable>: Sendable {
         return ticket
     }
 
+    /// When the queue is full: takes a request of the project that has the most waiting out, if that has at least two more than this one, so that no
+    /// project's flood keeps the others out. It is the one that would have come last.
+    /// - Returns: what was taken out: 429 `capacity_exceeded`.
+    public mutating func makeRoom(for project: String, places: Int) -> Item? {
+        guard count >= Self.depthFactor * places,
+            let most = waitingOfProjects.max(by: { ($0.value, $0.key) < ($1.value, $1.key) }),
+            most.value >= waitingOfProjects[project, default: 0] + 2
+        else { return nil }
+        let lane = lanes.filter { $0.key.project == most.key }.min {
+            ($0.key.priority, -$0.value.last!.item.arrival) < ($1.key.priority, -$1.value.last!.item.arrival)
+        }
+        return lane.map { take($0.key, $0.value.count - 1) }
+    }
+
     /// Its client has left. nil where it waits no more.
     public mutating func remove(_ ticket: Ticket) -> Item? {
         guard let place = lanes[ticket.lane]?.firstIndex(where: { $0.ticket.number == ticket.number }) else { return nil }
@@ -120,6 +135,9 @@ public struct RequestQueue<Value: Sendable>: Sendable {
             if let other = firsts[head.lane.project], other.waiting.item.arrival <= head.waiting.item.arrival { continue }
             firsts[head.lane.project] = head
         }
+        // A turn may be many small requests long. Whoever has had less than its due does not wait for the end of one of somebody who has not.
+        let below = firsts.filter { standings[$0.key] == .below }
+        if !below.isEmpty { firsts = below }
         let project = takeTurn(of: firsts.mapValues { (tokens: $0.waiting.item.tokens, weight: $0.waiting.item.weight) })
         return take(firsts[project]!.lane, 0)
     }

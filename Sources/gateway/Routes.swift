@@ -45,6 +45,7 @@ struct Routes {
             + KeyRoutes(database: tenants, invalidations: invalidations).all
             + AuditRoutes(database: tenants).all
             + JoinKeyRoutes(database: tenants).all
+            + ProjectSettingsRoutes(database: tenants).all
             + AgentRoutes(database: tenants).all
             + (enrolment?.all ?? [])
             + endpoints.all

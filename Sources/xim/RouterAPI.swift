@@ -23,9 +23,12 @@ enum RouterAPI {
     ///   - path: such as `/v1/enroll`.
     ///   - token: the agent's; nil = none.
     /// - Throws: `AgentProblem` where there is no answer.
-    static func post(_ body: some Encodable, to path: String, at url: String, token: String? = nil, expecting status: Int) throws -> Answer {
+    static func post(
+        _ body: some Encodable, to path: String, at url: String, token: String? = nil, expecting status: Int
+    ) throws -> Answer {
         let target = (url.hasSuffix("/") ? String(url.dropLast()) : url) + path
-        let headers = ["Content-Type: application/json", "User-Agent: xerotier-xim-agent"] + (token.map { ["Authorization: Bearer \($0)"] } ?? [])
+        let headers =
+            ["Content-Type: application/json", "User-Agent: xerotier-xim-agent"] + (token.map { ["Authorization: Bearer \($0)"] } ?? [])
         let request = HTTPRequest(.post, target, headers: HTTPHeaders(headers), body: Array(try JSONEncoder().encode(body)))
         let (answered, bytes) = try answer(to: request)
         if answered == status { return .good(Data(bytes)) }

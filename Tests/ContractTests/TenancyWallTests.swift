@@ -84,6 +84,8 @@ import Testing
         "Sources/Jobs/Committer.swift", "Sources/Jobs/BatchWriter.swift", "Sources/Jobs/Commit.swift",
         // A join key tells the project, so it is looked up before there is one.
         "Sources/Agents/Enrolment.swift", "Sources/Agents/EnrolmentRoutes.swift",
+        // Shared agents belong to no project.
+        "Sources/Agents/SharedAgents.swift",
         // Agents of all projects come in by one door, and the mesh says when they come and go.
         "Sources/Agents/AgentEvent.swift", "Sources/Agents/MeshStore.swift", "workers/mesh/AgentDirectory.swift",
         // Workers do the jobs of all projects; requests write them as their tenant.

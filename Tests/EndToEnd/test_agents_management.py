@@ -161,3 +161,64 @@ def test_what_happens_goes_into_the_outbox_with_the_shapes_of_webhooks(admin, ag
     assert found["join_key.created"]["agent_id"] is None and found["join_key.consumed"]["agent_id"] == agent
     assert set(found["agent.enrolled"]) == {"agent_id", "worker_id", "name", "role", "region", "state", "accelerator", "last_seen_at", "reason"}
     assert found["agent.enrolled"]["accelerator"] == "A30" and found["agent.enrolled"]["state"] == "pending"
+
+
+SETTING = "/v1/settings/approve_new_agents"
+
+
+@pytest.fixture
+def careful(admin):
+    """A manager of a project that approves new agents."""
+    assert admin.send("PUT", SETTING, {"value": True}).json() == {"object": "project.setting", "key": "approve_new_agents", "value": True}
+    return admin
+
+
+def candidates(admin) -> list:
+    return [agent["name"] for agent in admin.get(f"{AGENTS}/candidates").json()["data"]]
+
+
+def test_a_setting_is_read_and_set_and_others_are_not_there(admin, usage):
+    assert admin.get("/v1/settings").json() == {"approve_new_agents": False}
+    for _ in range(2):
+        assert admin.send("PUT", SETTING, {"value": True}).status_code == 200
+    assert admin.get(SETTING).json()["value"] is True and admin.get("/v1/settings").json() == {"approve_new_agents": True}
+    for body, param in (({}, "value"), ({"value": "yes"}, "value"), ({"value": None}, "value"), ({"value": True, "more": 1}, "more")):
+        answer = admin.send("PUT", SETTING, body)
+        assert answer.status_code == 400 and answer.json()["error"]["param"] == param, answer.text
+    expect_error(admin.get("/v1/settings/nonsense"), 404, "not_found")
+    expect_error(admin.send("PUT", "/v1/settings/nonsense", {"value": True}), 404, "not_found")
+    lines = usage.query("SELECT after FROM audit_log WHERE project_id = %s AND action = 'project.set_setting'", admin.project.id)
+    assert [line["after"] for line in lines] == [{"approve_new_agents": True}] * 2
+
+
+def test_a_new_agent_waits_until_it_is_approved_or_rejected(careful, host, usage):
+    one, two = (host(name).enrol(join_key(careful)).json()["agent_id"] for name in ("one", "two"))
+    assert sorted(candidates(careful)) == ["one", "two"]
+    assert {careful.get(f"{AGENTS}/{agent}").json()["status"] for agent in (one, two)} == {"pending"}
+    approved = step(careful, one, "approve", {"reason": "ours"})
+    assert approved.status_code == 202 and candidates(careful) == ["two"]
+    assert step(careful, two, "reject", {"reason": "not ours"}).status_code == 202 and candidates(careful) == []
+    expect_error(careful.get(f"{AGENTS}/{two}"), 404, "agent_not_found")
+    for agent, status, code in ((one, 409, "conflict"), (two, 404, "agent_not_found")):
+        for name in ("approve", "reject"):
+            expect_error(step(careful, agent, name), status, code)
+    assert history(careful, one) == ["agent.enrolled", "agent.approved"]
+    assert audited(usage, careful).count("agent.approve") == audited(usage, careful).count("agent.reject") == 1
+    # Who loses its credentials and enrols again may be somebody else.
+    assert step(careful, one, "revoke-credentials").status_code == 202
+    assert host("one").enrol(join_key(careful)).json()["agent_id"] == one and candidates(careful) == ["one"]
+
+
+def test_an_agent_of_another_project_is_no_candidate_here(careful, host, stack):
+    agent = host("one").enrol(join_key(careful)).json()["agent_id"]
+    other = Caller(stack.origin, Project.create("agents-other", credit=None).key("management").key)
+    assert candidates(other) == []
+    expect_error(step(other, agent, "approve"), 404, "agent_not_found")
+    expect_error(step(other, agent, "reject"), 404, "agent_not_found")
+    assert candidates(careful) == ["one"]
+
+
+def test_models_are_not_sent_to_agents_yet(admin, agent):
+    answer = admin.post(f"{AGENTS}/{agent}/models", {"model_id": "model_x", "action": "load"})
+    expect_error(answer, 400, "invalid_value", param="action")
+    expect_error(admin.post(f"{AGENTS}/agt_{'0' * 24}/models", {}), 404, "agent_not_found")

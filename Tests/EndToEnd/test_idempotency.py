@@ -374,7 +374,12 @@ def one_of_each_agent_route(admin) -> dict:
         return lambda header: admin.post(f"/v1/management/agents/{agent}/{name}", {}, headers=header)
 
     names = ("suspend", "pause", "activate", "resume", "drain", "revoke-credentials", "curve-rotate")
-    return {f"management/agents/:id/{name}": call(name) for name in names}
+    calls = {f"management/agents/:id/{name}": call(name) for name in names}
+    # Only who waits for it can be approved or rejected.
+    admin.send("PUT", "/v1/settings/approve_new_agents", {"value": True})
+    calls |= {f"management/agents/:id/{name}": call(name) for name in ("approve", "reject")}
+    admin.send("PUT", "/v1/settings/approve_new_agents", {"value": False})
+    return calls
 
 
 def one_of_each(shop, admin, engine, usage) -> dict:
@@ -409,7 +414,8 @@ def one_of_each(shop, admin, engine, usage) -> dict:
 WITHOUT_EFFECT = {"billing/budgets/check", "webhooks/:id/test", "webhook_endpoints/:id/test"}
 # Signed callbacks of a card processor: they are no project's, and happen once by the processor's own ids.
 # An agent that asks again with the same join key and keys gets the same agent, and a token is no change.
-EXEMPT = {"billing/stripe/webhook", "enroll", "enroll/refresh"}
+# Models are not sent to agents yet, so the last one only refuses.
+EXEMPT = {"billing/stripe/webhook", "enroll", "enroll/refresh", "management/agents/:id/models"}
 
 
 def test_every_post_stores_its_answer_in_the_transaction_of_its_effect(shop, admin, usage, stack, engine):

@@ -7,6 +7,7 @@ import pytest
 from harness.agents import mesh, most_at_once, router_metric  # noqa: F401
 from harness.load import Load
 from harness.meshes import asked, two_meshes, wait_until_on_both  # noqa: F401
+from harness.shared_agents import check_fair_share, projects, shared_agent  # noqa: F401
 from harness.together import eventually, together
 
 pytestmark = pytest.mark.usefixtures("two_meshes")
@@ -108,3 +109,12 @@ def test_three_restarts_in_turn_with_long_and_short_requests_fail_none(mesh, pro
             restart_all(mesh, processes)
     for load in (long_ones, short_ones):
         assert [outcome for outcome in load.outcomes if outcome.kind != "answered"] == []
+
+
+@pytest.mark.long
+@pytest.mark.limit(300)
+def test_two_hundred_calls_of_one_project_do_not_double_the_wait_of_another(shared_agent, projects):  # noqa: F811
+    shared_agent(concurrent=8)
+    for project in projects:
+        project.wait_until_served()
+    check_fair_share(projects, 200, 40, 1000)

@@ -44,6 +44,35 @@ import Testing
         #expect(drain(&queue, at: 13) == ["old", "new"])
     }
 
+    @Test func whoHadLessThanItsDueDoesNotWaitForTheEndOfAnothersTurn() {
+        var queue = Queue()
+        for number in 0..<6 { _ = queue.add(Self.item("a\(number)", project: "a", tokens: 100, arrival: Double(number) / 10), places: 8) }
+        func next(_ standing: (String) -> Entitlement.Standing) -> String? {
+            queue.next(at: 1, standing: standing, canStart: { _ in true })?.value
+        }
+        #expect(next { _ in .within } == "a0")
+        _ = queue.add(Self.item("b0", project: "b", tokens: 100, arrival: 1), places: 8)
+        _ = queue.add(Self.item("b1", project: "b", tokens: 100, arrival: 1), places: 8)
+        #expect(next { _ in .within } == "a1", "its turn is 4,096 tokens long")
+        #expect(next { $0 == "b" ? .below : .within } == "b0")
+        #expect(next { $0 == "a" ? .below : .within } == "a2")
+        #expect(next { _ in .below } == "a3", "equal ones take turns")
+    }
+
+    @Test func aFloodMakesRoomForOthersAndKeepsItsOwnOldRequests() {
+        var queue = Queue()
+        for number in 0..<4 { #expect(queue.add(Self.item("a\(number)", project: "a", arrival: Double(number) / 10), places: 1) != nil) }
+        #expect(queue.makeRoom(for: "a", places: 1) == nil && queue.add(Self.item("a4", project: "a"), places: 1) == nil)
+        #expect(queue.makeRoom(for: "b", places: 2) == nil, "there is room")
+        #expect(queue.makeRoom(for: "b", places: 1)?.value == "a3")
+        #expect(queue.add(Self.item("b0", project: "b", arrival: 1), places: 1) != nil)
+        #expect(queue.makeRoom(for: "b", places: 1)?.value == "a2")
+        #expect(queue.add(Self.item("b1", project: "b", arrival: 1), places: 1) != nil)
+        #expect(queue.makeRoom(for: "b", places: 1) == nil, "both have the same")
+        #expect(queue.makeRoom(for: "c", places: 1)?.value == "b1")
+        #expect(Set(drain(&queue)) == ["a0", "a1", "b0"])
+    }
+
     @Test func flexNeverOvertakesADefaultOfTheSameAgeButIsServedUnderConstantLoad() {
         var queue = Queue()
         _ = queue.add(Self.item("flex", project: "a", priority: 20 + RoutingProfile.cost.priority, arrival: 0, deadline: 60), places: 8)

@@ -1388,7 +1388,7 @@ $$;
 
 CREATE TABLE public.agent_events (
     id text NOT NULL COLLATE pg_catalog."C",
-    project_id text NOT NULL COLLATE pg_catalog."C",
+    project_id text COLLATE pg_catalog."C",
     agent_id text NOT NULL COLLATE pg_catalog."C",
     type text NOT NULL,
     reason text,
@@ -1406,7 +1406,7 @@ CREATE TABLE public.agent_events (
 
 CREATE TABLE public.agents (
     id text NOT NULL COLLATE pg_catalog."C",
-    project_id text NOT NULL COLLATE pg_catalog."C",
+    project_id text COLLATE pg_catalog."C",
     name text NOT NULL COLLATE pg_catalog."C",
     role text NOT NULL,
     region text NOT NULL,
@@ -1436,6 +1436,7 @@ CREATE TABLE public.agents (
     lease_until timestamp with time zone,
     in_flight integer DEFAULT 0 NOT NULL,
     models jsonb DEFAULT '[]'::jsonb NOT NULL,
+    awaits_approval boolean DEFAULT false NOT NULL,
     CONSTRAINT agents_agent_version_check CHECK (((char_length(agent_version) >= 1) AND (char_length(agent_version) <= 64))),
     CONSTRAINT agents_curve_public_key_check CHECK ((char_length(curve_public_key) = 40)),
     CONSTRAINT agents_description_check CHECK ((char_length(description) <= 512)),
@@ -1754,7 +1755,7 @@ CREATE TABLE public.job_schedules (
 
 CREATE TABLE public.join_keys (
     id text NOT NULL COLLATE pg_catalog."C",
-    project_id text NOT NULL COLLATE pg_catalog."C",
+    project_id text COLLATE pg_catalog."C",
     name text,
     prefix text NOT NULL,
     key_hash bytea NOT NULL,
@@ -2966,6 +2967,13 @@ CREATE INDEX outbox_by_age ON public.outbox USING btree (created_at);
 
 
 --
+-- Name: shared_agents_by_name; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE UNIQUE INDEX shared_agents_by_name ON public.agents USING btree (name) WHERE ((project_id IS NULL) AND (revoked_at IS NULL));
+
+
+--
 -- Name: usage_events_by_project; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -4117,6 +4125,13 @@ GRANT UPDATE(rotation_reason) ON TABLE public.agents TO xerotier_tenant;
 
 
 --
+-- Name: COLUMN agents.awaits_approval; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT UPDATE(awaits_approval) ON TABLE public.agents TO xerotier_tenant;
+
+
+--
 -- Name: TABLE api_keys; Type: ACL; Schema: public; Owner: -
 --
 
@@ -4212,7 +4227,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.job_schedules TO xerotier_syst
 --
 
 GRANT SELECT,INSERT ON TABLE public.join_keys TO xerotier_tenant;
-GRANT SELECT,UPDATE ON TABLE public.join_keys TO xerotier_system;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.join_keys TO xerotier_system;
 
 
 --

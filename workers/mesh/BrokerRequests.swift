@@ -52,6 +52,11 @@ extension Broker {
         let item = RequestQueue<String>.Item(
             project: request.routing.project, priority: request.route.dispatch.priority + request.routing.profile.priority,
             tokens: request.tokens, needs: request.needs, arrival: request.arrival, deadline: request.queueEnd, value: request.id)
+        if let displaced = pools[request.pool, default: Pool()].queue.makeRoom(for: item.project, places: places),
+            let other = requests[displaced.value]
+        {
+            try fail(other, "capacity_exceeded")
+        }
         guard let ticket = pools[request.pool, default: Pool()].queue.add(item, places: places) else {
             return try fail(request, "capacity_exceeded")
         }

@@ -122,9 +122,11 @@ enum Options {
         "tokens-per-minute", "requests-per-minute", "burst-floor", "request-timeout-s", "idle-stream-s", "concurrent", "queue-wait-s",
         "batch-width", "priority", "node-price-nano", "max-model-bytes", "max-endpoints", "max-models", "tokens-per-month",
         "hot-retention-s",
-        "cold-retention-s", "email", "allow", "block", "requests", "window-seconds", "tokens",
+        "cold-retention-s", "email", "allow", "block", "requests", "window-seconds", "tokens", "tiers",
     ]
-    static let renamed = ["upstream.urls": "upstream-url", "upstream.headers": "header", "upstream.api_key": "upstream-key-env"]
+    static let renamed = [
+        "upstream.urls": "upstream-url", "upstream.headers": "header", "upstream.api_key": "upstream-key-env", "supported_tiers": "tiers",
+    ]
 }
 
 /// Prints one JSON document.

@@ -1,0 +1,104 @@
+"""Agents of the operator, which serve all projects of their tiers, and two projects that use them."""
+
+import random
+import statistics
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from .agents import Agent, Mesh, most_at_once
+from .tenants import migrate, unique
+from .together import eventually
+
+# No other test has an endpoint of it without an upstream.
+TIER = "gpu_amd_shared"
+
+
+class SharedAgent(Agent):
+    def __init__(self, stack, home, engine, **values):
+        self.join_key = migrate("join-key", "create", "--name", unique("pool"), "--tiers", TIER)
+        super().__init__(stack, home, self.join_key["key"], engine.url, **values)
+        self.id = self.worker.split(":")[1]
+
+    def set(self, step: str) -> dict:
+        return migrate("agent", "set", "--id", self.id, "--step", step)
+
+
+@pytest.fixture
+def shared_agent(stack, engines, tmp_path):
+    """Makes shared agents; they are gone after the test."""
+    made = []
+
+    def make(engine=None, **values) -> SharedAgent:
+        made.append(SharedAgent(stack, tmp_path / f"shared-{len(made)}", engine or engines[0], **values))
+        return made[-1].start()
+
+    for engine in engines:
+        engine.behave_well()
+    yield make
+    for agent in made:
+        agent.end()
+        if agent.id in [each["id"] for each in migrate("agent", "list")]:
+            agent.set("remove")
+
+
+@pytest.fixture
+def projects(stack, engines, tmp_path):
+    made = [Mesh(stack, tmp_path / name, engines, TIER) for name in ("a", "b")]
+    yield made
+    for project in made:
+        project.end()
+
+
+class Flood:
+    """Calls of one tenant, so many at a time, until it ends; those that find no place ask again. They take different times, as calls do: if all were
+    alike they would keep in step, and every place would become free at the same moment."""
+
+    def __init__(self, tenant, calls: int, delay_ms: int):
+        self.stopped, self.answered, self.refused = threading.Event(), 0, 0
+        self.threads = [threading.Thread(target=self._ask, args=(tenant, delay_ms)) for _ in range(calls)]
+
+    def _ask(self, tenant, delay_ms: int):
+        while not self.stopped.is_set():
+            if tenant.chat(script={"text": "flood", "first_delay_ms": random.uniform(0.5, 1.5) * delay_ms}).status_code == 200:
+                self.answered += 1
+            else:
+                self.refused += 1
+                time.sleep(0.2)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join(90)
+
+
+def waits(tenant, calls: int, delay_ms: int) -> list:
+    """Seconds that so many calls took, two at a time; each is answered."""
+
+    def one(_):
+        begun = time.monotonic()
+        answer = tenant.chat(script={"text": "x", "first_delay_ms": delay_ms})
+        assert answer.status_code == 200, answer.text
+        return time.monotonic() - begun
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, range(calls)))
+
+
+def check_fair_share(projects, calls_of_a: int, calls_of_b: int, delay_ms: int):
+    a, b = (project.tenant for project in projects)
+    alone = statistics.median(waits(b, calls_of_b, delay_ms))
+    engine = projects[0].engines[0]
+    engine.control("DELETE", "/__records")
+    with Flood(a, calls_of_a, delay_ms) as flood:
+        eventually(lambda: sum(record["end"] == "running" for record in engine.records()) >= 8, 60)
+        beside = statistics.median(waits(b, calls_of_b, delay_ms))
+    assert beside < 2 * alone, f"{beside:.3f} s beside the flood, {alone:.3f} s alone"
+    assert flood.answered > 0 and most_at_once(engine.records()) == 8

@@ -1,0 +1,79 @@
+"""Agents of the operator, which serve all projects of their tiers (spec 05 §2, §9, §22)."""
+
+import pytest
+
+from harness.calls import expect_error
+from harness.shared_agents import TIER, check_fair_share, projects, shared_agent  # noqa: F401
+from harness.tenants import MigrateFailed, migrate
+from harness.together import eventually
+
+AGENTS = "/v1/management/agents"
+
+
+def test_projects_of_a_tier_share_an_agent_that_none_of_them_is_shown(shared_agent, projects, usage):  # noqa: F811
+    agent = shared_agent()
+    for project in projects:
+        project.wait_until_served()
+        answer = project.tenant.chat(script={"text": "shared"})
+        assert answer.status_code == 200 and answer.headers["x-xerotier-worker-id"] == agent.worker
+        row = usage.one(answer.headers["x-request-id"])
+        price = usage.query("SELECT price_nano_per_mtok FROM service_tiers WHERE slug = %s", TIER)[0]["price_nano_per_mtok"]
+        assert price > 0 and row["cost_nano"] == (row["input_tokens"] + row["output_tokens"]) * price // 1_000_000 and row["worker_id"] == agent.worker
+        # What it serves, and for whom, is the operator's business.
+        assert project.admin.get(AGENTS).json()["data"] == []
+        assert project.admin.get("/v1/management/join-keys").json()["data"] == []
+        for path in ("", "/events", "/models"):
+            expect_error(project.admin.get(f"{AGENTS}/{agent.id}{path}"), 404, "agent_not_found")
+        for step in ("suspend", "activate", "drain", "revoke-credentials", "curve-rotate", "approve"):
+            expect_error(project.admin.post(f"{AGENTS}/{agent.id}/{step}", {}), 404, "agent_not_found")
+        expect_error(project.admin.send("DELETE", f"{AGENTS}/{agent.id}", {}), 404, "agent_not_found")
+    shown = next(each for each in migrate("agent", "list") if each["id"] == agent.id)
+    assert (shown["status"], shown["supported_tiers"], shown["worker_id"]) == ("active", [TIER], agent.worker)
+
+
+def test_the_operator_suspends_activates_drains_and_removes_a_shared_agent(shared_agent, projects):  # noqa: F811
+    agent, project = shared_agent(), projects[0]
+    project.wait_until_served()
+    assert agent.set("suspend")["status"] == "suspended"
+    eventually(lambda: project.tenant.chat(script={"text": "hi"}).status_code == 503, 30)
+    assert agent.set("activate")["status"] == "active"
+    project.wait_until_served()
+    assert agent.set("drain")["status"] == "draining"
+    assert agent.process.wait(60) == 0
+    agent.set("remove")
+    assert agent.id not in [each["id"] for each in migrate("agent", "list")]
+    with pytest.raises(MigrateFailed):
+        agent.set("activate")
+
+
+def test_a_join_key_of_a_shared_agent_can_be_revoked_and_names_known_tiers():
+    key = migrate("join-key", "create", "--tiers", TIER)
+    assert key["key"].startswith("xjk_shared_") and key["state"] == "active"
+    assert key["id"] in [each["id"] for each in migrate("join-key", "list")]
+    assert migrate("join-key", "revoke", "--id", key["id"])["state"] == "revoked"
+    with pytest.raises(MigrateFailed, match="revoked already"):
+        migrate("join-key", "revoke", "--id", key["id"])
+    with pytest.raises(MigrateFailed, match="no service tier"):
+        migrate("join-key", "create", "--tiers", "gold")
+
+
+def test_a_projects_own_agent_comes_first_and_the_shared_one_when_it_is_gone(shared_agent, projects):  # noqa: F811
+    common = shared_agent()
+    first, second = projects
+    first.wait_until_served()
+    own = first.agent(first.engines[1])
+    eventually(lambda: first.tenant.chat(script={"text": "hi"}).headers.get("x-xerotier-worker-id") == own.worker, 30)
+    answers = [first.tenant.chat(script={"text": "hi"}) for _ in range(20)]
+    assert {answer.headers["x-xerotier-worker-id"] for answer in answers} == {own.worker}
+    assert second.tenant.chat(script={"text": "hi"}).headers["x-xerotier-worker-id"] == common.worker
+    assert own.stop() == 0
+    answer = first.tenant.chat(script={"text": "hi"})
+    assert answer.status_code == 200 and answer.headers["x-xerotier-worker-id"] == common.worker
+
+
+def test_a_flood_of_one_project_does_not_double_the_wait_of_another(shared_agent, projects):  # noqa: F811
+    """44 calls of A, which fill places and queue, and 2 of B at a time, on 8 places; `make faults` does it with 200."""
+    shared_agent(concurrent=8)
+    for project in projects:
+        project.wait_until_served()
+    check_fair_share(projects, 44, 10, 800)
