@@ -3,9 +3,9 @@ import ObjectStore
 import OpenAI
 import Tenancy
 
-/// Takes the bytes of one object and stores them, frame by frame. Two frames are put by threads of their own while the next one is read, which waits
-/// for the older of them at its half: in memory are never more than two and a half. A writer belongs to one thread. Until `commit` is part of a
-/// committed transaction nothing is visible; an object that is not committed is given up with its writer.
+/// Takes the bytes of one object and stores them, frame by frame: one is put by a thread of its own while the next one is read, and a third is begun when
+/// the older of two puts is over, in its memory. A writer belongs to one thread. Until `commit` is part of a committed transaction nothing is visible;
+/// an object that is not committed is given up with its writer.
 public final class ObjectWriter {
     private let place: ObjectPlace
     private let sealer: Envelope
@@ -19,16 +19,16 @@ public final class ObjectWriter {
     private let digest = SHA256.Stream()
     private var touchedAt = ContinuousClock.now
     private var isOver = false
-    /// Puts of frames before, the oldest one first, which may still go on.
-    private var pending: [Meanwhile<Void>] = []
+    /// Puts of frames before, the oldest one first, which may still go on. They give the frames back.
+    private var pending: [Meanwhile<[UInt8]>] = []
+    /// Memory of a frame that is stored: getting and giving back 4 MiB costs as much as sealing it.
+    private var spare: [UInt8] = []
     /// The only part of a small object, of which a hot copy is made once it is committed.
     private var hotPart: [UInt8]?
     public private(set) var bytes = 0
 
     /// While one frame is written to the store's disk another one can be on its way to it.
     private static let mostPending = 2
-    /// How many bytes of the next frame are read while so many are under way.
-    private static let readAhead = Envelope.plainFrameLength / 2
     private static let fullFrame = Envelope.partHeadLength + Envelope.plainFrameLength
     /// Each announcement waits for the database's disk, so one is made for several parts.
     private static let partsAtOnce = 8
@@ -61,8 +61,7 @@ public final class ObjectWriter {
         while !rest.isEmpty {
             // Only now is it known that the full frame is not the last one.
             if frame.count == Self.fullFrame { try put() }
-            if frame.isEmpty { beginFrame() }
-            if frame.count >= Self.readAhead { try settle(leaving: Self.mostPending - 1) }
+            if frame.isEmpty { try beginFrame() }
             let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(Self.fullFrame - frame.count))
             frame.append(contentsOf: piece)
             rest = UnsafeRawBufferPointer(rebasing: rest[piece.count...])
@@ -72,7 +71,7 @@ public final class ObjectWriter {
 
     /// Stores the last frame. The object is complete in the store, and still nobody sees it.
     public func finish() throws -> ObjectManifest {
-        if frame.isEmpty { beginFrame() }
+        if frame.isEmpty { try beginFrame() }
         let (key, sealed) = try seal(isLast: true)
         try objects.watched { try objects.store.put(key, sealed) }
         try settle(leaving: 0)
@@ -100,7 +99,7 @@ public final class ObjectWriter {
         guard !isOver else { return }
         isOver = true
         // What is put after it was removed would stay.
-        for put in pending { try? put.wait() }
+        for put in pending { _ = try? put.wait() }
         pending = []
         do {
             let parts = try objects.database.transaction(of: place.project) { connection in
@@ -114,15 +113,21 @@ public final class ObjectWriter {
         }
     }
 
-    private func beginFrame() {
+    private func beginFrame() throws {
+        try settle(leaving: Self.mostPending - 1)
+        swap(&frame, &spare)
+        frame.removeAll(keepingCapacity: true)
         frame.reserveCapacity(min(Envelope.longestPart, (expected ?? .max / 2) + Envelope.longestPart - Envelope.plainFrameLength))
         frame.append(contentsOf: repeatElement(0, count: Envelope.partHeadLength))
     }
 
     private func put() throws {
-        try settle(leaving: Self.mostPending - 1)
         let (key, sealed) = try seal(isLast: false)
-        pending.append(Meanwhile("put") { [objects] in try objects.watched { try objects.store.put(key, sealed) } })
+        pending.append(
+            Meanwhile("put") { [objects] in
+                try objects.watched { try objects.store.put(key, sealed) }
+                return sealed
+            })
     }
 
     /// Makes a part of the frame, which the row allows for.
@@ -142,7 +147,7 @@ public final class ObjectWriter {
 
     /// Waits until so few puts are under way.
     private func settle(leaving most: Int) throws {
-        while pending.count > most { try pending.removeFirst().wait() }
+        while pending.count > most { spare = try pending.removeFirst().wait() }
     }
 
     private func touch(more: Int = 0) throws {
