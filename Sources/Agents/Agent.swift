@@ -35,6 +35,14 @@ public struct NewAgent: Sendable, Equatable {
         public var index: Int
         public var driver: String?
 
+        package init(kind: String, name: String, memoryBytes: Int, index: Int, driver: String? = nil) {
+            self.kind = kind
+            self.name = name
+            self.memoryBytes = memoryBytes
+            self.index = index
+            self.driver = driver
+        }
+
         private enum CodingKeys: String, CodingKey {
             case kind, name, index, driver
             case memoryBytes = "memory_bytes"

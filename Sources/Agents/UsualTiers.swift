@@ -1,10 +1,10 @@
 /// What agents without a list of tiers are good for (05 §22).
-enum UsualTiers {
+package enum UsualTiers {
     private static let own = "self_hosted"
     private static let free = "free"
 
     /// - Parameter isShared: it is the operator's.
-    static func of(accelerators: [NewAgent.Accelerator], isShared: Bool) -> [String] {
+    package static func of(accelerators: [NewAgent.Accelerator], isShared: Bool) -> [String] {
         guard isShared else { return [own] }
         var tiers: [String] = []
         for tier in accelerators.compactMap(tier) where !tiers.contains(tier) { tiers.append(tier) }

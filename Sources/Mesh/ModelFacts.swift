@@ -15,7 +15,15 @@ public struct ModelFacts: Sendable, Equatable {
     public var readsImages: Bool?
     public var readsAudio: Bool?
 
-    public init() {}
+    public init(
+        engine: String? = nil, contextLength: Int? = nil, vocabulary: Int? = nil, readsImages: Bool? = nil, readsAudio: Bool? = nil
+    ) {
+        self.engine = engine
+        self.contextLength = contextLength
+        self.vocabulary = vocabulary
+        self.readsImages = readsImages
+        self.readsAudio = readsAudio
+    }
 
     /// - Parameters:
     ///   - entry: the model's, of the list.

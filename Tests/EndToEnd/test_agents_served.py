@@ -73,7 +73,9 @@ def test_what_an_agents_engine_does_unlike_openai_is_translated(mesh):
     engine.behave(models=["scripted-model"], model_members=LLAMA)
     try:
         agent = identity(mesh.agent(engine))
-        mesh.wait_until_served()
+        eventually(lambda: mesh.admin.get(f"{AGENTS}/{agent}").json()["models"], 30)
+        # A new endpoint is looked at at once, the others each quarter of a minute.
+        mesh.tenant = mesh.tenant_of("demo")
         path = f"/v1/endpoints/{mesh.tenant.endpoint.slug}"
         eventually(lambda: mesh.admin.get(path).json()["upstream"]["engine_detected"] == "llama_cpp", 60)
         assert mesh.admin.get(f"{AGENTS}/{agent}").json()["models"] == [

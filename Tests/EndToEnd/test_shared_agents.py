@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.agents import Mesh
 from harness.calls import expect_error
 from harness.shared_agents import TIER, check_fair_share, projects, shared_agent  # noqa: F401
 from harness.tenants import MigrateFailed, migrate
@@ -27,8 +28,8 @@ def test_projects_of_a_tier_share_an_agent_that_none_of_them_is_shown(shared_age
         for step in ("suspend", "activate", "drain", "revoke-credentials", "curve-rotate", "approve"):
             expect_error(project.admin.post(f"{AGENTS}/{agent.id}/{step}", {}), 404, "agent_not_found")
         expect_error(project.admin.send("DELETE", f"{AGENTS}/{agent.id}", {}), 404, "agent_not_found")
-    shown = next(each for each in migrate("agent", "list") if each["id"] == agent.id)
-    assert (shown["status"], shown["supported_tiers"], shown["worker_id"]) == ("active", [TIER], agent.worker)
+    eventually(lambda: agent.shown["status"] == "active", 30)
+    assert (agent.shown["supported_tiers"], agent.shown["worker_id"]) == ([TIER], agent.worker)
 
 
 def test_the_operator_suspends_activates_drains_and_removes_a_shared_agent(shared_agent, projects):  # noqa: F811
@@ -36,9 +37,9 @@ def test_the_operator_suspends_activates_drains_and_removes_a_shared_agent(share
     project.wait_until_served()
     assert agent.set("suspend")["status"] == "suspended"
     eventually(lambda: project.tenant.chat(script={"text": "hi"}).status_code == 503, 30)
-    assert agent.set("activate")["status"] == "active"
+    agent.set("activate")
     project.wait_until_served()
-    assert agent.set("drain")["status"] == "draining"
+    agent.set("drain")
     assert agent.process.wait(60) == 0
     agent.set("remove")
     assert agent.id not in [each["id"] for each in migrate("agent", "list")]
@@ -71,9 +72,23 @@ def test_a_projects_own_agent_comes_first_and_the_shared_one_when_it_is_gone(sha
     assert answer.status_code == 200 and answer.headers["x-xerotier-worker-id"] == common.worker
 
 
-def test_a_flood_of_one_project_does_not_double_the_wait_of_another(shared_agent, projects):  # noqa: F811
+def test_the_tokens_of_a_projects_own_machines_cost_nothing(stack, engines, tmp_path, usage):
+    """Without a list of tiers an agent is for the tier of its project's own machines."""
+    own = Mesh(stack, tmp_path, engines, "self_hosted")
+    try:
+        own.tiers = None
+        agent = own.agent()
+        own.wait_until_served()
+        answer = own.tenant.chat(script={"text": "mine"})
+        row = usage.one(answer.headers["x-request-id"])
+        assert row["worker_id"] == agent.worker and row["output_tokens"] > 0 and row["cost_nano"] == 0
+    finally:
+        own.end()
+
+
+def test_a_flood_of_one_project_does_not_double_the_wait_of_another(shared_agent, projects, usage):  # noqa: F811
     """44 calls of A, which fill places and queue, and 2 of B at a time, on 8 places; `make faults` does it with 200."""
     shared_agent(concurrent=8)
     for project in projects:
         project.wait_until_served()
-    check_fair_share(projects, 44, 10, 800)
+    check_fair_share(projects, usage, 44, 6, 600)

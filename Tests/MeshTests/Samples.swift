@@ -16,7 +16,9 @@ struct Sample: Sendable, CustomStringConvertible {
         self.optional = optional.split(separator: " ").map(String.init)
     }
 
-    static let model = ModelReport(modelID: "model_1", version: "3", state: .ready)
+    static let model = ModelReport(
+        modelID: "model_1", version: "3", state: .ready,
+        facts: ModelFacts(engine: "vllm", contextLength: 8_192, vocabulary: 32_000, readsImages: true, readsAudio: false))
     static let assignment = ModelAssign(
         modelID: "model_1", version: "3", manifestURL: "https://mesh/manifest", options: ["tp": .integer(2)], action: .load)
     static let usage = Usage(promptTokens: 12, completionTokens: 34)

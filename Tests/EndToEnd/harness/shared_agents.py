@@ -22,6 +22,11 @@ class SharedAgent(Agent):
         super().__init__(stack, home, self.join_key["key"], engine.url, **values)
         self.id = self.worker.split(":")[1]
 
+    @property
+    def shown(self) -> dict:
+        """As the operator sees it."""
+        return next(each for each in migrate("agent", "list") if each["id"] == self.id)
+
     def set(self, step: str) -> dict:
         return migrate("agent", "set", "--id", self.id, "--step", step)
 
@@ -79,26 +84,26 @@ class Flood:
             thread.join(90)
 
 
-def waits(tenant, calls: int, delay_ms: int) -> list:
-    """Seconds that so many calls took, two at a time; each is answered."""
+def rows_of(tenant, usage, calls: int, delay_ms: int) -> list:
+    """The usage rows of so many calls, two at a time; each is answered."""
 
-    def one(_):
-        begun = time.monotonic()
+    def one(_) -> str:
         answer = tenant.chat(script={"text": "x", "first_delay_ms": delay_ms})
         assert answer.status_code == 200, answer.text
-        return time.monotonic() - begun
+        return answer.headers["x-request-id"]
 
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(one, range(calls)))
+        return [usage.one(request_id) for request_id in list(pool.map(one, range(calls)))]
 
 
-def check_fair_share(projects, calls_of_a: int, calls_of_b: int, delay_ms: int):
+def check_fair_share(projects, usage, calls_of_a: int, calls_of_b: int, delay_ms: int):
     a, b = (project.tenant for project in projects)
-    alone = statistics.median(waits(b, calls_of_b, delay_ms))
+    alone = statistics.median(row["latency_ms"] for row in rows_of(b, usage, calls_of_b, delay_ms))
     engine = projects[0].engines[0]
     engine.control("DELETE", "/__records")
     with Flood(a, calls_of_a, delay_ms) as flood:
         eventually(lambda: sum(record["end"] == "running" for record in engine.records()) >= 8, 60)
-        beside = statistics.median(waits(b, calls_of_b, delay_ms))
-    assert beside < 2 * alone, f"{beside:.3f} s beside the flood, {alone:.3f} s alone"
+        queued = statistics.median(row["queue_ms"] for row in rows_of(b, usage, calls_of_b, delay_ms))
+    # What the flood adds, by the router's clock: how long a call takes on a machine that is busy with so many clients says less.
+    assert queued < alone, f"{queued} ms more than {alone} ms alone"
     assert flood.answered > 0 and most_at_once(engine.records()) == 8
