@@ -1,8 +1,11 @@
 """Agents, their cables and routers that fail under streams (spec 05 §6, §12-13): every request ends, none is billed twice, and the mesh works on."""
 
+import contextlib
 import json
 import os
+import pathlib
 import random
+import re
 import signal
 import socket
 import threading
@@ -10,7 +13,9 @@ import time
 
 import pytest
 
-from harness.agents import mesh, router_metric  # noqa: F401
+from harness.agents import Mesh, mesh, router_metric  # noqa: F401
+from harness.raw import RawCall
+from harness.tenants import tier
 from harness.together import eventually, together
 
 SEED = int(os.environ.get("XEROTIER_TEST_SEED", "20261126"))
@@ -187,6 +192,62 @@ def test_peers_that_send_rubbish_disturb_nobody(mesh, stack):  # noqa: F811
     for stream in streams[:4]:
         assert stream.is_done and stream.text() == "a " * 400
     assert router_metric("mesh_sessions") >= 1
+
+
+def cpu_ticks(pid: int) -> int:
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return sum(map(int, text[text.rindex(")") + 2 :].split()[11:13]))
+
+
+def resident_mib(pids: list) -> float:
+    """Pages that processes share, such as those of the program, count once."""
+    return sum(int(re.search(r"^Pss:\s+(\d+)", pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]) for pid in pids) / 1024
+
+
+@pytest.mark.short
+@pytest.mark.limit(180)
+def test_100_clients_that_never_read_hold_little_and_slow_nobody(stack, processes, mortal_engine, tmp_path):
+    """All of one agent, whose engine has 40 MB for each: it is held back, and the 101st client has its answer as fast as without them."""
+    # A tier that costs nothing: what fills the way to a client is millions of tokens.
+    gratis = tier(price_nano_per_mtok=0)
+    with mortal_engine as engine, contextlib.closing(Mesh(stack, tmp_path, engine.engines, gratis)) as mesh:
+        mesh.agent(concurrent=101)
+        mesh.wait_until_served()
+        quick = {"tokens": ["a "], "repeat": 100, "delay_ms": 10}
+
+        def seconds() -> float:
+            begun = time.monotonic()
+            stream = mesh.tenant.stream(script=quick)
+            assert stream.is_done and stream.text() == "a " * 100
+            return time.monotonic() - begun
+
+        alone = seconds()
+        clients = []
+        try:
+            body = mesh.tenant.body(script={"tokens": ["x" * 8_000], "repeat": 5_000, "obey_max_tokens": False}, stream=True)
+            for _ in range(100):
+                clients.append(client := RawCall(stack.http_address, receive_buffer=4_096))
+                # Its head is all that each one reads.
+                client.post_json("/v1/chat/completions", body, mesh.tenant.key.key).read_until(b"\r\n\r\n")
+                assert client.status == 200, client.received
+            eventually(lambda: router_metric("router_requests") == 100, 30)
+            worked = []
+
+            def is_held() -> bool:
+                worked.append(cpu_ticks(engine.process.pid))
+                return len(worked) > 3 and worked[-1] - worked[-4] < 15
+
+            # A second after each other: it does nothing any more.
+            eventually(is_held, 90, every=1)
+            assert seconds() < alone + 2
+            gateways = [pid for name, pid in processes.programs.items() if name.startswith("gateway-")]
+            assert (held := resident_mib(gateways)) < 150
+            print(f"{held:.0f} MiB")
+            assert eventually(lambda: router_metric("router_requests") == 100, 10), "none of them was ended"
+        finally:
+            for client in clients:
+                client.close()
+        assert eventually(lambda: router_metric("router_requests") == 0, 30)
 
 
 @pytest.mark.long

@@ -121,6 +121,8 @@ class Mesh:
         for agent in self.agents:
             agent.end()
 
+    close = end
+
 
 def most_at_once(records: list) -> int:
     """Of what an engine had to do, how much at one time."""

@@ -6,8 +6,13 @@ import time
 
 
 class RawCall:
-    def __init__(self, address: tuple, timeout: float = 30):
-        self.socket = socket.create_connection(address, timeout=timeout)
+    def __init__(self, address: tuple, timeout: float = 30, receive_buffer: int | None = None):
+        """With a small `receive_buffer` little goes onto the way to a client that does not read."""
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(timeout)
+        self.socket.connect(address)
         self.received = b""
 
     def send(self, data: bytes) -> "RawCall":
