@@ -100,7 +100,10 @@ public struct MessagePackReader: ~Copyable {
     }
 
     private mutating func text(_ length: Int, _ start: Int) throws(MessagePackError) -> String {
-        guard let text = String(validating: try take(length, start), as: UTF8.self) else { throw .invalidUTF8(offset: start) }
+        let bytes = try take(length, start)
+        // Names of fields are ASCII, which need not be validated again.
+        if bytes.allSatisfy({ $0 < 0x80 }) { return String(decoding: bytes, as: UTF8.self) }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw .invalidUTF8(offset: start) }
         return text
     }
 

@@ -54,19 +54,21 @@ final class ServedRequest: Sendable {
         var answer = EngineAnswer(self)
         let last = answer.run()
         if let last { answer.say(last) }
+        answer.send()
         answer.keepConnection()
         serving.supervised?.requestEnded()
         serving.metrics.requestEnded(
             model, after: (ContinuousClock.now - start) / .seconds(1), promptTokens: answer.tokens.prompt,
             generationTokens: answer.tokens.generation)
         serving.leave()
-        outbox.add(nil, ended: key)
+        outbox.add([], ended: key)
     }
 
     /// One run: what only the request's thread sees.
     private struct EngineAnswer {
         private let request: ServedRequest
         private var sequence = 1
+        private var unsent: [Message] = []
         private var parser = SSEParserBox()
         private var pending: [[UInt8]] = []
         private var pendingBytes = 0
@@ -91,10 +93,16 @@ final class ServedRequest: Sendable {
 
         init(_ request: ServedRequest) { self.request = request }
 
+        /// Goes out with the next `send`.
         mutating func say(_ frame: Frame) {
             let time = Int(Date().timeIntervalSince1970 * 1_000)
-            request.outbox.add(Message(id: request.id, attempt: request.attempt, sequence: sequence, time: time, frame))
+            unsent.append(Message(id: request.id, attempt: request.attempt, sequence: sequence, time: time, frame))
             sequence += 1
+        }
+
+        mutating func send() {
+            request.outbox.add(unsent)
+            unsent = []
         }
 
         var tokens: (prompt: Int, generation: Int) { (usage.usage?.promptTokens ?? 0, usage.usage?.completionTokens ?? 0) }
@@ -185,7 +193,8 @@ final class ServedRequest: Sendable {
             return true
         }
 
-        private mutating func flush() -> Bool {
+        /// - Parameter isLast: the last frame follows at once and goes out with it.
+        private mutating func flush(isLast: Bool = false) -> Bool {
             nextFlush = nil
             guard !pending.isEmpty else { return true }
             guard waitForCredit(pendingBytes) else { return false }
@@ -193,17 +202,19 @@ final class ServedRequest: Sendable {
             say(.chunk(Chunk(.events(pending), tokens: pending.count)))
             (pending, pendingBytes, lastFlush) = ([], 0, .now)
             flushes += 1
+            if !isLast { send() }
             return true
         }
 
         /// A whole answer, or one long event, in pieces; the last one is marked.
-        private mutating func sendBytes(_ bytes: [UInt8]) -> Bool {
+        private mutating func sendBytes(_ bytes: [UInt8], isLast: Bool = false) -> Bool {
             for start in stride(from: 0, to: bytes.count, by: chunkLength) {
                 let piece = Array(bytes[start..<min(bytes.count, start + chunkLength)])
                 guard waitForCredit(piece.count) else { return false }
                 request.credits.sent(request.key, bytes: piece.count)
                 say(.chunk(Chunk(.bytes(piece), tokens: 0, isFinal: start + piece.count == bytes.count)))
                 lastFlush = .now
+                if !(isLast && start + piece.count == bytes.count) { send() }
             }
             return true
         }
@@ -227,11 +238,11 @@ final class ServedRequest: Sendable {
             guard !body.isEmpty else { return unreadable }
             usage.read(body)
             first()
-            return sendBytes(body) ? done() : nil
+            return sendBytes(body, isLast: true) ? done() : nil
         }
 
         private mutating func done() -> Frame? {
-            guard flush() else { return nil }
+            guard flush(isLast: true) else { return nil }
             let now = ContinuousClock.now
             let first = firstToken ?? now
             return .done(

@@ -52,10 +52,13 @@ final class SessionOutbox: Sendable {
     let bell = Doorbell()
     private let entries = Lock<[Entry]>([])
 
-    func add(_ message: Message?, ended: String? = nil) {
+    /// What is added together goes out together.
+    func add(_ messages: [Message], ended: String? = nil) {
         let isFirst = entries.withLock { entries in
-            entries.append(Entry(message: message, ended: ended))
-            return entries.count == 1
+            let wasEmpty = entries.isEmpty
+            entries += messages.map { Entry(message: $0) }
+            if let ended { entries.append(Entry(ended: ended)) }
+            return wasEmpty && !entries.isEmpty
         }
         if isFirst { bell.ring() }
     }
