@@ -1,6 +1,6 @@
 """Requests that agents of the mesh answer (spec 05 §1-6, §12-15)."""
 
-import signal
+import threading
 import time
 
 from harness.agents import Mesh, mesh, most_at_once, router_metric  # noqa: F401
@@ -183,3 +183,42 @@ def test_a_killed_router_breaks_what_runs_and_serves_again_when_agents_are_back(
     stream, _ = together(2, lambda place: kill(place) if place else mesh.tenant.stream(script={"tokens": ["a "], "repeat": 1000, "delay_ms": 20}))
     stream.check_broken(("stream_interrupted",))
     mesh.wait_until_served()
+
+
+def test_an_endpoint_moves_from_an_upstream_to_agents_and_back_unnoticed(mesh):
+    """Its requests go on all the while: streams that run end where they began, and no call fails."""
+    agent = mesh.agent(mesh.engines[0], concurrent=32)
+    mesh.wait_until_served()
+    path = f"/v1/endpoints/{mesh.tenant.endpoint.id}"
+    done = threading.Event()
+
+    def switch() -> list:
+        workers = []
+        for upstream in ({"url": mesh.engines[1].url}, None, {"url": mesh.engines[1].url}, None):
+            changed = mesh.admin.send("PATCH", path, {"upstream": upstream})
+            assert changed.status_code == 200, changed.text
+            kind = "upstream:" if upstream else agent.worker
+            # All processes follow within a second.
+            eventually(lambda: mesh.tenant.chat(script={"text": "hi"}).headers["x-xerotier-worker-id"].startswith(kind), 30)
+            workers.append(kind)
+        done.set()
+        return workers
+
+    def ask(place: int) -> list:
+        answers = []
+        while not done.is_set():
+            if place % 2:
+                answers.append(mesh.tenant.chat(script={"text": "whole"}))
+            else:
+                answers.append(mesh.tenant.stream(script={"tokens": ["a "], "repeat": 30, "delay_ms": 20}))
+        return answers
+
+    *clients, _ = together(7, lambda place: switch() if place == 6 else ask(place))
+    answers = [answer for client in clients for answer in client]
+    for answer in answers:
+        if hasattr(answer, "is_done"):
+            assert answer.is_done and answer.text() == "a " * 30
+        else:
+            assert answer.status_code == 200, answer.text
+    workers = {answer.headers["x-xerotier-worker-id"].split(":")[0] for answer in answers}
+    assert workers == {"upstream", "local"}

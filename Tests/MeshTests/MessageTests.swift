@@ -1,4 +1,5 @@
 import Mesh
+import MeshSamples
 import MessagePack
 import Testing
 import ZeroMQ

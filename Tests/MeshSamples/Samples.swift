@@ -2,15 +2,15 @@ import Mesh
 import MessagePack
 
 /// One frame of each kind with all of its fields, and the names of those that must be there.
-struct Sample: Sendable, CustomStringConvertible {
-    let frame: Frame
-    let required: [String]
-    let optional: [String]
+package struct Sample: Sendable, CustomStringConvertible {
+    package let frame: Frame
+    package let required: [String]
+    package let optional: [String]
 
-    var description: String { frame.kind.rawValue }
-    var sender: Frame.Sender { Frame.Sender.allCases.first { frame.kind.isSent(by: $0) } ?? .agent }
+    package var description: String { frame.kind.rawValue }
+    package var sender: Frame.Sender { Frame.Sender.allCases.first { frame.kind.isSent(by: $0) } ?? .agent }
 
-    init(_ frame: Frame, _ required: String, optional: String = "") {
+    package init(_ frame: Frame, _ required: String, optional: String = "") {
         self.frame = frame
         self.required = required.split(separator: " ").map(String.init)
         self.optional = optional.split(separator: " ").map(String.init)
@@ -23,7 +23,7 @@ struct Sample: Sendable, CustomStringConvertible {
         modelID: "model_1", version: "3", manifestURL: "https://mesh/manifest", options: ["tp": .integer(2)], action: .load)
     static let usage = Usage(promptTokens: 12, completionTokens: 34)
 
-    static let all = [
+    package static let all = [
         Sample(
             .hello(
                 Hello(
