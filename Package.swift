@@ -76,7 +76,8 @@ let package = Package(
         .target(name: "Agents", dependencies: ["Server", "Tenancy", "Crypto", "JSON", "Accounts", "Jobs", "Redis", "ZeroMQ"]),
         .target(name: "Storage", dependencies: ["Server", "Tenancy", "Crypto", "Jobs", "JSON", "ObjectStore", "Redis", "Threads"]),
         .target(
-            name: "Inference", dependencies: ["Server", "Billing", "Catalog", "HTTPClient", "JSONSchema", "Mesh", "Threads", "ZeroMQ"],
+            name: "Inference",
+            dependencies: ["Server", "Billing", "Catalog", "Crypto", "HTTPClient", "JSONSchema", "Mesh", "Routing", "Threads", "ZeroMQ"],
             exclude: ["FIELDS.md"]
         ),
 

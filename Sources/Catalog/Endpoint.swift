@@ -147,13 +147,15 @@ public struct EndpointRecord: Sendable, Equatable {
     public var report: EngineReport
     /// Whether prompts may stay in the engine's cache for the next request.
     public var prefixCache: Bool
+    /// Which agents serve it, where agents do.
+    public var placement: EndpointPlacement
 
     public init(
         id: ID<Endpoint>, projectID: ID<Project>, slug: String, status: Status, generation: Int64, taskMode: TaskMode, tier: ServiceTier,
         modelID: ID<Model>, modelName: String, modelVersion: String, contextLength: Int?, upstream: UpstreamSettings,
         limits: EndpointLimits,
         defaults: EndpointDefaults, cors: CORSRules = .standard, createdAt: Int, aliases: [String] = [],
-        report: EngineReport = EngineReport(), prefixCache: Bool = true
+        report: EngineReport = EngineReport(), prefixCache: Bool = true, placement: EndpointPlacement = EndpointPlacement()
     ) {
         self.id = id
         self.projectID = projectID
@@ -175,6 +177,7 @@ public struct EndpointRecord: Sendable, Equatable {
         self.aliases = aliases
         self.report = report
         self.prefixCache = prefixCache
+        self.placement = placement
     }
 }
 

@@ -31,6 +31,7 @@ package struct EndpointBody {
         try readModes(root)
         try readAliases(root["aliases"])
         try readUpstream(root["upstream"])
+        try readPlacement(root["placement"])
         try readLimits(root["limits"])
         try readDefaults(root["defaults"])
         try readRetention(root["retention"])
@@ -139,6 +140,25 @@ package struct EndpointBody {
         guard !change.urls.isEmpty else { throw APIError.invalid("upstream.urls", "An upstream has at least one URL.") }
     }
 
+    private mutating func readPlacement(_ element: JSONElement?) throws {
+        guard let element = try object(element, "placement", knows: ["agents", "regions", "allow_shared_fallback"]) else {
+            if element != nil { change.reset(\.placement) }
+            return
+        }
+        var placement = PlacementChange()
+        placement.agents = try optional(element["agents"], \.placement.agents) { try Self.texts($0, "placement.agents") }
+        placement.regions = try optional(element["regions"], \.placement.regions) { try Self.texts($0, "placement.regions") }
+        placement.allowsSharedFallback = try optional(element["allow_shared_fallback"], \.placement.allowsSharedFallback) {
+            try Fields.bool($0, "placement.allow_shared_fallback")
+        }
+        change.placement = placement
+    }
+
+    private static func texts(_ element: JSONElement, _ name: String) throws -> [String] {
+        try Fields.array(element, name)
+        return try element.elements.enumerated().map { try Fields.string($1, "\(name)[\($0)]") }
+    }
+
     private mutating func readLimits(_ element: JSONElement?) throws {
         guard let element = try object(element, "limits", knows: EndpointLimits.names) else {
             if element != nil { change.reset(\.limits) }
@@ -202,13 +222,6 @@ package struct EndpointBody {
             throw Self.notYet("\(name)")
         }
         if let migrate = value(root["migrate"]), try Fields.bool(migrate, "migrate") { throw Self.notYet("migrate") }
-        if let placement = try object(root["placement"], "placement", knows: ["agents", "regions", "allow_shared_fallback"]) {
-            try refuseElements(of: placement["agents"], "placement.agents")
-            try refuseElements(of: placement["regions"], "placement.regions")
-            if let fallback = value(placement["allow_shared_fallback"]), try Fields.bool(fallback, "placement.allow_shared_fallback") {
-                throw Self.notYet("placement.allow_shared_fallback")
-            }
-        }
         if let tools = try object(root["tools"], "tools", knows: ["server_tools", "mcp_servers", "max_iterations"]) {
             try refuseElements(of: tools["server_tools"], "tools.server_tools")
             try refuseElements(of: tools["mcp_servers"], "tools.mcp_servers")

@@ -22,6 +22,7 @@ public struct EndpointChange: Sendable {
     public var maxConcurrent: Int?
     public var engine: EngineChoice?
     public var contextLength: Int?
+    public var placement: PlacementChange?
     public var limits: EndpointLimits?
     public var defaults: EndpointDefaults?
     public var storesAnswers: Bool?
@@ -55,6 +56,7 @@ public struct EndpointChange: Sendable {
         if let taskMode { new.taskMode = taskMode }
         if let aliases { new.aliases = aliases }
         apply(to: &new.upstream)
+        if let placement { new.placement.take(placement) }
         if let limits { new.limits.take(limits) }
         if let defaults { new.defaults.take(defaults) }
         if let storesAnswers { new.retention.store = storesAnswers }
@@ -84,6 +86,22 @@ public struct EndpointChange: Sendable {
         case "gpu_amd_dedicated": "gpu_amd_shared"
         default: slug
         }
+    }
+}
+
+/// What shall be set of a placement; nil = as it is.
+public struct PlacementChange: Sendable {
+    public var agents: [String]?
+    public var regions: [String]?
+    public var allowsSharedFallback: Bool?
+    public init() {}
+}
+
+extension EndpointPlacement {
+    fileprivate mutating func take(_ given: PlacementChange) {
+        agents = given.agents ?? agents
+        regions = given.regions ?? regions
+        allowsSharedFallback = given.allowsSharedFallback ?? allowsSharedFallback
     }
 }
 

@@ -62,7 +62,7 @@ extension EndpointObject: Encodable {
             ShownUpstream(
                 settings: settings.upstream, hasKey: hasUpstreamKey, showsPlace: showsUpstream, detected: report.engine),
             forKey: .upstream)
-        try container.encode(Placement(), forKey: .placement)
+        try container.encode(settings.placement, forKey: .placement)
         try container.encode(Tools(), forKey: .tools)
         try container.encode(ShownLimits(limits: settings.limits), forKey: .limits)
         try container.encode(ShownDefaults(defaults: settings.defaults), forKey: .defaults)
@@ -85,13 +85,6 @@ extension EndpointObject: Encodable {
         try container.encode(createdAt, forKey: .createdAt)
         try container.encode(updatedAt, forKey: .updatedAt)
         try container.encode(lastRequestAt, forKey: .lastRequestAt)
-    }
-
-    /// What steers workers of the platform's own, of which there are none yet.
-    private struct Placement: Encodable {
-        var agents: [String] = []
-        var regions: [String] = []
-        var allow_shared_fallback = false
     }
 
     private struct Tools: Encodable {
@@ -188,7 +181,7 @@ extension EndpointObject {
     static let columns = """
         e.id, e.slug, e.name, e.description, m.name AS model_name, e.model_version, e.tier, e.task_mode, e.aliases, e.upstream_urls,
         e.upstream_model, e.upstream_api_key IS NOT NULL AS has_key, e.upstream_health_path, e.upstream_headers, e.upstream_timeout_ms,
-        e.upstream_max_concurrent, e.upstream_engine, e.engine_report, e.limits, e.defaults, e.retention, e.prefix_cache, e.context_length, e.cors, e.visibility, e.metadata,
+        e.upstream_max_concurrent, e.upstream_engine, e.engine_report, e.placement, e.limits, e.defaults, e.retention, e.prefix_cache, e.context_length, e.cors, e.visibility, e.metadata,
         e.status, e.status_detail, e.generation, CASE WHEN e.model_version = 'latest' THEN COALESCE(e.active_version, m.version) ELSE e.model_version END
         AS active_version, e.ready_servers, t.price_nano_per_mtok, extract(epoch FROM e.created_at)::bigint AS created_at,
         extract(epoch FROM e.updated_at)::bigint AS updated_at, floor(extract(epoch FROM e.last_request_at))::bigint AS last_request_at
@@ -216,6 +209,7 @@ extension Row {
         settings.taskMode = try named("task_mode")
         settings.aliases = try texts("aliases")
         settings.upstream = try upstream()
+        settings.placement = try decoded("placement")
         settings.limits = try decoded("limits")
         settings.defaults = try decoded("defaults")
         settings.retention = try decoded("retention")

@@ -33,7 +33,7 @@ struct StoredEndpoint {
             CASE WHEN e.model_version = 'latest' THEN COALESCE(e.active_version, m.version) ELSE e.model_version END AS model_version,
             LEAST(e.context_length, m.context_length) AS context_length,
             e.upstream_urls, e.upstream_engine, e.engine_report, e.upstream_model, e.upstream_api_key, e.upstream_health_path, e.upstream_headers, e.upstream_timeout_ms,
-            e.upstream_max_concurrent, e.limits, e.defaults, e.cors, e.prefix_cache, extract(epoch FROM e.created_at)::bigint AS created,
+            e.upstream_max_concurrent, e.placement, e.limits, e.defaults, e.cors, e.prefix_cache, extract(epoch FROM e.created_at)::bigint AS created,
             \(ServiceTier.columns)
         """
 
@@ -67,7 +67,7 @@ extension Row {
             modelVersion: try get("model_version"), contextLength: try optional("context_length"), upstream: try upstream(),
             limits: try decoded("limits"), defaults: try decoded("defaults"), cors: try cors(), createdAt: try get("created"),
             aliases: try texts("aliases"), report: try decoded("engine_report"),
-            prefixCache: try get("prefix_cache"))
+            prefixCache: try get("prefix_cache"), placement: try decoded("placement"))
     }
 
     /// Most endpoints have the default, and share it.

@@ -7,6 +7,8 @@ enum EndpointRules {
     static let mostURLs = 16
     static let mostAliases = 16
     static let mostHeaders = 32
+    /// Agents, or regions, that an endpoint names.
+    static let mostPlaces = 100
     /// On a project, whatever its tiers.
     static let mostEndpoints = 100
     static let serviceTiers = ["auto", "default", "priority", "fast", "latency", "scale", "throughput", "flex", "cost"]
@@ -34,6 +36,7 @@ enum EndpointRules {
         try check("context_length", settings.contextLength, in: 1...100_000_000)
         try check("retention.days", settings.retention.days, in: 1...3_650)
         try check(settings.upstream)
+        try check(settings.placement)
         try check(settings.defaults)
         let isSameTier = old?.tier == settings.tier
         if !isSameTier || old?.limits != settings.limits { try check(settings.limits, tier) }
@@ -70,6 +73,23 @@ enum EndpointRules {
             throw APIError.invalid("upstream.health_path", "A health path starts with /, has at most 512 characters, no spaces and no #.")
         }
         try check(headers: upstream.headers)
+    }
+
+    private static func check(_ placement: EndpointPlacement) throws {
+        try check(places: placement.agents, "placement.agents", "is no identifier of an agent") {
+            $0.wholeMatch(of: /agt_[0-9a-z]{24}/) != nil
+        }
+        try check(places: placement.regions, "placement.regions", "is no region: 1 to 24 ASCII characters without spaces and colons") {
+            EndpointPlacement.isRegion($0)
+        }
+    }
+
+    private static func check(places: [String], _ name: String, _ problem: String, _ isOne: (String) -> Bool) throws {
+        guard places.count <= mostPlaces else { throw APIError.invalid(name, "'\(name)' has at most \(mostPlaces) entries.") }
+        for (index, place) in places.enumerated() {
+            guard isOne(place) else { throw APIError.invalid("\(name)[\(index)]", "'\(place.prefix(64))' \(problem).") }
+            guard !places[..<index].contains(place) else { throw APIError.invalid("\(name)[\(index)]", "'\(place)' stands twice.") }
+        }
     }
 
     private static func check(headers: [String: String]) throws {

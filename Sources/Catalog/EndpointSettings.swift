@@ -24,6 +24,7 @@ public struct EndpointSettings: Sendable, Equatable {
     public var taskMode = TaskMode.generate
     public var aliases: [String] = []
     public var upstream = UpstreamSettings(urls: [])
+    public var placement = EndpointPlacement()
     public var limits = EndpointLimits()
     public var defaults = EndpointDefaults()
     public var retention = EndpointRetention()

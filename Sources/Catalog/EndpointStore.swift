@@ -41,6 +41,7 @@ extension TenantConnection {
             try EndpointRules.check(
                 settings, old: old?.settings, tier: serviceTier(settings.tier), outbound: write == .set ? nil : vetted.outbound)
             try checkRoom(in: settings.tier, for: old)
+            if settings.placement.agents != old?.settings.placement.agents { try checkAgents(settings.placement.agents) }
             try keepKeyFromOthers(change, old, settings)
             if settings.visibility == .publicKey, old?.settings.visibility != .publicKey { try checkPinnedKeys(of: slug) }
             let before = try old.map { try auditJSON($0.id) }
@@ -217,7 +218,7 @@ extension TenantConnection {
                 aliases = \(settings.aliases), upstream_urls = \(upstream.urls), upstream_model = \(upstream.model),
                 upstream_health_path = \(upstream.healthPath), upstream_headers = \(try json(upstream.headers))::jsonb,
                 upstream_timeout_ms = \(upstream.timeoutMilliseconds), upstream_max_concurrent = \(upstream.maxConcurrent), upstream_engine = \(upstream.engine?.rawValue),
-                limits = \(try json(settings.limits))::jsonb, defaults = \(try json(settings.defaults))::jsonb,
+                placement = \(try json(settings.placement))::jsonb, limits = \(try json(settings.limits))::jsonb, defaults = \(try json(settings.defaults))::jsonb,
                 retention = \(try json(settings.retention))::jsonb, prefix_cache = \(settings.prefixCache),
                 context_length = \(settings.contextLength), visibility = \(settings.visibility.rawValue),
                 metadata = \(try json(settings.metadata))::jsonb,
@@ -263,6 +264,15 @@ extension TenantConnection {
         let sealed = try sealer.seal(kind: upstreamKeyKind, object: id.description, Array(key.utf8))
         try query("UPDATE endpoints SET upstream_api_key = \(sealed) WHERE id = \(id) AND project_id = \(project)")
         return true
+    }
+
+    /// - Throws: 400 for agents that the project does not have.
+    private func checkAgents(_ agents: [String]) throws {
+        guard !agents.isEmpty else { return }
+        let rows = try query("SELECT id FROM agents WHERE project_id = \(project) AND id = ANY(\(agents)) AND revoked_at IS NULL")
+        let known = Set(try rows.map { try $0.get("id", as: String.self) })
+        guard let place = agents.firstIndex(where: { !known.contains($0) }) else { return }
+        throw APIError.invalid("placement.agents[\(place)]", "The project has no agent '\(agents[place])'.")
     }
 
     func countGeneration(_ id: ID<Endpoint>) throws {

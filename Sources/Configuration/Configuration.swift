@@ -128,6 +128,8 @@ public struct Configuration: Sendable, Equatable {
         public var processes = 1
         /// Of this router process, from 0.
         public var number = 0
+        /// Path of `router.yaml`, which says how it chooses; empty = as by default. Read again on SIGHUP.
+        public var routerFile = ""
         /// Makes its choices the same each time; for tests.
         public var seed: UInt64?
     }

@@ -98,6 +98,7 @@ struct Setting: Sendable {
             }, read: { $0.mesh.region }),
         integer("mesh.processes", \.mesh.processes, 1...64),
         integer("mesh.number", \.mesh.number, 0...63),
+        path("router.file", \.mesh.routerFile),
         Setting(
             key: "router.seed", isSecret: false,
             apply: { text, configuration in

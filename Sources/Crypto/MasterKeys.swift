@@ -16,6 +16,8 @@ public struct MasterKeys: Sendable, CustomReflectable {
     public var customMirror: Mirror { Mirror(self, children: []) }
     /// What salts of caches are made from. Under another master key the caches are cold.
     public var cacheSalting: [UInt8] { current.cacheSalting }
+    /// What salts the names of prompts in the router's index. Under another master key nobody has seen any.
+    public var prefixSalting: [UInt8] { current.prefixSalting }
 
     public func wrap(_ key: DataKey, project: String) throws -> WrappedDataKey {
         WrappedDataKey(id: key.id, project: project, bytes: try current.wrap(key, project: project), masterKeyID: current.id)
@@ -36,10 +38,11 @@ public struct MasterKeys: Sendable, CustomReflectable {
     }
 }
 
-/// Three keys come out of the master key by HKDF-SHA256: one wraps, one salts caches, and one, cut to 64 bits, is the id.
+/// Four keys come out of the master key by HKDF-SHA256: one wraps, one salts caches, one salts names of prompts, and one, cut to 64 bits, is the id.
 private struct MasterKey: Sendable {
     let id: String
     let cacheSalting: [UInt8]
+    let prefixSalting: [UInt8]
     private let wrapping: [UInt8]
 
     init(base64: String) throws {
@@ -48,6 +51,7 @@ private struct MasterKey: Sendable {
         }
         wrapping = try HKDF.sha256(key: Array(data), info: Array("wrapping v1".utf8), length: 32)
         cacheSalting = try HKDF.sha256(key: Array(data), info: Array("cache salting v1".utf8), length: 32)
+        prefixSalting = try HKDF.sha256(key: Array(data), info: Array("prefix salting v1".utf8), length: 32)
         id = Hexadecimal.text(try HKDF.sha256(key: Array(data), info: Array("master key id v1".utf8), length: 8))
     }
 

@@ -12,7 +12,7 @@ public struct Acceptance: Sendable {
     private let monthly: MonthlyTokens
     private let committer: Committer
     let credit: Credit
-    private let upstream: @Sendable (EndpointRecord) -> any Upstream
+    let upstream: @Sendable (EndpointRecord) -> any Upstream
 
     /// - Parameter upstream: what answers for an endpoint.
     public init(
@@ -44,11 +44,12 @@ public struct Acceptance: Sendable {
     }
 
     /// - Parameters:
+    ///   - routing: what the choice of a worker depends on; nil where there is none to choose.
     ///   - tokenEstimate: what the token bucket is charged at first.
     ///   - hold: holds what the request may cost; nil where nothing is to be paid.
     func accept(
-        _ surface: Surface, at endpoint: EndpointRecord, _ profile: RoutingProfile, isStream: Bool = false, tokenEstimate: Int,
-        createdAt: Int64, _ context: Context, holding hold: (CreditPayer) throws -> RequestCredit?
+        _ surface: Surface, at endpoint: EndpointRecord, _ profile: RoutingProfile, isStream: Bool = false, routing: RoutedRequest?,
+        tokenEstimate: Int, createdAt: Int64, _ context: Context, holding hold: (CreditPayer) throws -> RequestCredit?
     ) throws -> Accepted {
         let principal = try context.principal
         // What cannot be booked is not begun.
@@ -67,7 +68,8 @@ public struct Acceptance: Sendable {
         }
         let settlement = Settlement(
             endpoint: endpoint, principal: principal, requestID: context.requestID, surface: surface, profile: profile, isStream: isStream,
-            limits: limits, limiter: limiter, committer: committer, credit: held, start: context.start, createdAtMicroseconds: createdAt)
+            routing: routing, limits: limits, limiter: limiter, committer: committer, credit: held, start: context.start,
+            createdAtMicroseconds: createdAt)
         return Accepted(settlement: settlement, readings: readings, upstream: upstream(endpoint))
     }
 }

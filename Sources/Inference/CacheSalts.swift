@@ -12,9 +12,16 @@ public struct CacheSalts: Sendable {
 
     /// nil for engines that take none.
     func salt(for request: Request, at endpoint: EndpointRecord, _ adapter: EngineAdapter) -> String? {
-        guard adapter.saltsCache else { return nil }
-        let isCached = endpoint.prefixCache && request.header("HTTP_X_XEROTIER_PREFIX_CACHE") != "off"
-        return isCached ? salt(of: endpoint.projectID) : Self.once()
+        adapter.saltsCache ? salt(for: request, at: endpoint) : nil
+    }
+
+    func salt(for request: Request, at endpoint: EndpointRecord) -> String {
+        isCached(request, at: endpoint) ? salt(of: endpoint.projectID) : Self.once()
+    }
+
+    /// Whether the prompt may be found in a cache, and stay there.
+    func isCached(_ request: Request, at endpoint: EndpointRecord) -> Bool {
+        endpoint.prefixCache && RoutingHeaders.allowsPrefixCache(request)
     }
 
     /// The same for all requests of a project; 22 characters.

@@ -8,6 +8,8 @@ struct PreparedChat {
     let endpoint: EndpointRecord
     let chat: ChatRequest
     let body: UpstreamBody
+    /// nil where there is no worker to choose.
+    var routing: RoutedRequest?
     /// To be fetched when it is sent.
     var images: [RemoteImage] = []
 }
@@ -24,7 +26,7 @@ extension ChatRoutes {
             let endpoint = try acceptance.endpoint(root, request, context, serving: .generate)
             let chat = try read(root, endpoint, isTranslated: false)
             guard let translation = ChatTranslation(for: chat, requestID: context.requestID) else {
-                return .ready(PreparedChat(endpoint: endpoint, chat: chat, body: try body(of: root, chat, endpoint, request)))
+                return .ready(try prepared(root, chat, endpoint, request))
             }
             return .toTranslate(endpoint, translation, translation.rewritten(root), chat)
         }
@@ -36,9 +38,9 @@ extension ChatRoutes {
                 return try RequestDocument.read(text, context.services.parser) { root in
                     var chat = try read(root, endpoint, isTranslated: true)
                     chat.answersWithFunctionCall = original.answersWithFunctionCall
-                    return PreparedChat(
-                        endpoint: endpoint, chat: chat, body: try body(of: root, chat, endpoint, request),
-                        images: original.parts.remoteImages)
+                    var prepared = try prepared(root, chat, endpoint, request)
+                    prepared.images = original.parts.remoteImages
+                    return prepared
                 }
             } catch {
                 throw translation.inOldWords(error)
@@ -46,8 +48,27 @@ extension ChatRoutes {
         }
     }
 
-    private func body(of root: JSONElement, _ chat: ChatRequest, _ endpoint: EndpointRecord, _ request: Request) throws -> UpstreamBody {
-        try UpstreamBody(of: root, chat, for: endpoint, cacheSalt: cacheSalts.salt(for: request, at: endpoint, chat.adapter))
+    private func prepared(
+        _ root: JSONElement, _ chat: ChatRequest, _ endpoint: EndpointRecord, _ request: Request
+    ) throws -> PreparedChat {
+        let body = try UpstreamBody(of: root, chat, for: endpoint, cacheSalt: cacheSalts.salt(for: request, at: endpoint, chat.adapter))
+        let routing = endpoint.isServedByAgents ? try routing(root, chat, endpoint, request) : nil
+        return PreparedChat(endpoint: endpoint, chat: chat, body: body, routing: routing)
+    }
+
+    /// What the body says about the choice of a worker.
+    private func routing(
+        _ root: JSONElement, _ chat: ChatRequest, _ endpoint: EndpointRecord, _ request: Request
+    ) throws -> RoutedRequest {
+        var routing = RoutedRequest()
+        routing.cacheSalt = cacheSalts.salt(for: request, at: endpoint)
+        if cacheSalts.isCached(request, at: endpoint) {
+            routing.prefix = try promptNames.chain(ofChat: root, at: endpoint, hasSystemMessage: chat.hasSystemMessage)
+        }
+        if root["tools"]?.elements.first(where: { _ in true }) != nil { routing.features.append("tools") }
+        if chat.parts.image != nil { routing.features.append("vision") }
+        if chat.rules != nil { routing.features.append("guided_decoding") }
+        return routing
     }
 
     private func read(_ root: JSONElement, _ endpoint: EndpointRecord, isTranslated: Bool) throws -> ChatRequest {

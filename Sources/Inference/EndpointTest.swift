@@ -22,8 +22,10 @@ extension ChatRoutes {
             return (chat, try UpstreamBody(of: root, chat, for: endpoint))
         }
         if let replayed = try context.replay(of: request) { return replayed }
-        return try start(PreparedChat(endpoint: endpoint, chat: chat, body: body), vendorEvents: true, createdAt: createdAt, context).answer
-        { Self.answer($0, endpoint) }
+        let routing = endpoint.isServedByAgents ? RoutedRequest() : nil
+        return try start(
+            PreparedChat(endpoint: endpoint, chat: chat, body: body, routing: routing), vendorEvents: true, createdAt: createdAt, context
+        ).answer { Self.answer($0, endpoint) }
     }
 
     private static func answer(_ response: Response, _ endpoint: EndpointRecord) -> Response {

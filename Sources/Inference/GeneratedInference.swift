@@ -8,14 +8,18 @@ extension Acceptance {
     /// Holds what the answers may cost and takes the request's place among the limits; then it can run.
     /// - Parameter wrap: changes who answers.
     func start<Asked: GenerationRequest>(
-        _ asked: Asked, _ body: UpstreamBody, at endpoint: EndpointRecord, vendorEvents: Bool, createdAt: Int64, _ context: Context,
+        _ asked: Asked, _ body: UpstreamBody, at endpoint: EndpointRecord, routing: RoutedRequest?, vendorEvents: Bool, createdAt: Int64,
+        _ context: Context,
         through wrap: (any Upstream) -> any Upstream = { $0 }
     ) throws -> GenerationRun<Asked> {
         var body = body
         var held: OutputCredit?
+        let answerTokens = asked.prompts * min(asked.maxTokens ?? 256, 256)
+        var routing = routing
+        routing?.expect(asked.profile, promptTokens: asked.promptEstimate, answerTokens: answerTokens)
         let accepted = try accept(
-            Asked.surface, at: endpoint, asked.profile, isStream: asked.isStream,
-            tokenEstimate: asked.promptEstimate + asked.prompts * min(asked.maxTokens ?? 256, 256), createdAt: createdAt, context
+            Asked.surface, at: endpoint, asked.profile, isStream: asked.isStream, routing: routing,
+            tokenEstimate: asked.promptEstimate + answerTokens, createdAt: createdAt, context
         ) { payer in
             held = try OutputCredit.hold(
                 asked, mostTokens: body.mostTokens, at: endpoint, by: payer, for: context.requestID, from: credit)

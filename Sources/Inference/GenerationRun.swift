@@ -37,7 +37,7 @@ struct GenerationRun<Asked: GenerationRequest> {
             let headers = headers(call)
             var response: Response?
             try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), .now - context.start, call) { event in
-                let whole = shape(Response.json(body(answer, event), headers: headers))
+                let whole = shape(Response.json(body(answer, event, call), headers: headers))
                 response = whole
                 return whole
             }
@@ -52,12 +52,12 @@ struct GenerationRun<Asked: GenerationRequest> {
         }
     }
 
-    private func body(_ answer: Asked.Answer, _ event: UsageEvent) -> [UInt8] {
+    private func body(_ answer: Asked.Answer, _ event: UsageEvent, _ call: any UpstreamCall) -> [UInt8] {
         var json = JSONWriter(capacity: answer.bytes.count + 1024)
         json.raw(answer.bytes)
         if vendorEvents {
             json.raw(#","x_metadata":{"#)
-            metadata(event, answer.usage, finishReason: answer.finishReason).write(to: &json)
+            metadata(event, answer.usage, finishReason: answer.finishReason, call).write(to: &json)
             json.raw("}" as StaticString)
         }
         json.raw("}" as StaticString)
@@ -119,16 +119,18 @@ struct GenerationRun<Asked: GenerationRequest> {
         let usage = grammar.usage
         var end: [UInt8] = []
         try settle(Outcome(finishReason: grammar.finishReason, usage: usage), firstToken, call) { event in
-            end = self.end(&grammar, event, usage)
+            end = self.end(&grammar, event, usage, call)
             return client.whole(endingWith: end)
         }
         return end
     }
 
-    private func end(_ grammar: inout Asked.Grammar, _ event: UsageEvent, _ usage: TokenUsage) -> [UInt8] {
+    private func end(
+        _ grammar: inout Asked.Grammar, _ event: UsageEvent, _ usage: TokenUsage, _ call: any UpstreamCall
+    ) -> [UInt8] {
         var end = grammar.usageChunk()
         if vendorEvents {
-            end += grammar.metadataEvent(metadata(event, usage, finishReason: grammar.finishReason))
+            end += grammar.metadataEvent(metadata(event, usage, finishReason: grammar.finishReason, call))
         }
         return end + StreamFrames.done
     }
@@ -265,9 +267,11 @@ struct GenerationRun<Asked: GenerationRequest> {
         return apiError
     }
 
-    private func metadata(_ event: UsageEvent, _ usage: TokenUsage, finishReason: String?) -> VendorMetadata {
+    private func metadata(
+        _ event: UsageEvent, _ usage: TokenUsage, finishReason: String?, _ call: any UpstreamCall
+    ) -> VendorMetadata {
         VendorMetadata(
-            settlement: settlement, event: event, clamps: clamps, isUsageEstimated: usage.isEstimated,
+            settlement: settlement, call: call, event: event, clamps: clamps, isUsageEstimated: usage.isEstimated,
             stopDetail: credit?.stopDetail(finishReason: finishReason))
     }
 

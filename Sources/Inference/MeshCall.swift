@@ -31,12 +31,14 @@ final class MeshCall: UpstreamCall {
     private(set) var attempts = 1
     private(set) var queueTime: Duration = .zero
     private(set) var decisionTime: Duration = .zero
+    private(set) var score: Double?
+    private(set) var isExploration = false
 
     init(_ request: UpstreamRequest, of upstream: MeshUpstream) {
         self.request = request
         self.upstream = upstream
         (id, mailbox) = upstream.links.open(request.requestID)
-        routers = upstream.links.routers(for: upstream.endpoint.tier.slug + "|" + upstream.endpoint.upstreamModel)
+        routers = upstream.links.routers(for: upstream.pool)
         askNext(else: Self.noWorker)
     }
 
@@ -142,6 +144,7 @@ final class MeshCall: UpstreamCall {
             queueTime = .microseconds(routed.queueTime)
             decisionTime = .microseconds(routed.decisionTime)
             credits = CreditReturns(StreamWindow(credits: routed.credit))
+            (score, isExploration) = (routed.score, routed.isExploration)
         case .chunk(let chunk): take(chunk)
         case .done: isAnswered = true
         case .error(let failure): take(failure)

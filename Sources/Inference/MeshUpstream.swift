@@ -14,6 +14,9 @@ public final class MeshUpstream: Upstream {
 
     public func send(_ request: UpstreamRequest) -> any UpstreamCall { MeshCall(request, of: self) }
 
+    /// By which the router is chosen.
+    var pool: String { endpoint.tier.slug + "|" + endpoint.upstreamModel }
+
     /// What the router is asked.
     func route(_ request: UpstreamRequest) -> RouteRequest {
         let asked = request.routing ?? RoutedRequest()
@@ -22,10 +25,13 @@ public final class MeshUpstream: Upstream {
                 Self.task(of: request.path), model: .init(id: endpoint.upstreamModel, version: Self.version), body: request.body),
             deadline: max(0, (request.deadline - .now).microseconds / 1_000), priority: endpoint.tier.priority, credit: 0,
             cacheSalt: asked.cacheSalt,
-            prefix: asked.prefix, project: endpoint.projectID.description, trace: request.requestID)
+            prefix: asked.prefix?.hashes ?? [], project: endpoint.projectID.description, trace: request.requestID)
         return RouteRequest(
             dispatch, isStream: request.isStream, tier: endpoint.tier.slug, queueWait: max(0, request.queueWait.microseconds / 1_000),
-            promptTokens: asked.promptTokens, answerTokens: asked.answerTokens, profile: asked.profile, regions: asked.region.map { [$0] },
+            promptTokens: asked.promptTokens, answerTokens: asked.answerTokens, profile: asked.profile,
+            regions: endpoint.placement.regions(pinnedTo: asked.region),
+            agents: endpoint.placement.agents.isEmpty ? nil : endpoint.placement.agents,
+            allowsSharedFallback: endpoint.placement.allowsSharedFallback, features: asked.features,
             timeToFirstToken: asked.timeToFirstToken, timePerToken: asked.timePerToken)
     }
 

@@ -15,10 +15,13 @@ extension Acceptance {
             let endpoint = try self.endpoint(root, request, context, serving: mode)
             return (endpoint, try read(root, endpoint))
         }
-        try SLOHints.check(request)
+        let headers = try RoutingHeaders(request)
+        try headers.check(endpoint)
         if let replayed = try context.replay(of: request) { return replayed }
+        var routing = endpoint.isServedByAgents ? RoutedRequest(headers) : nil
+        routing?.expect(work.profile, promptTokens: work.tokenEstimate, answerTokens: 0)
         let accepted = try accept(
-            Work.surface, at: endpoint, work.profile, tokenEstimate: work.tokenEstimate, createdAt: createdAt, context
+            Work.surface, at: endpoint, work.profile, routing: routing, tokenEstimate: work.tokenEstimate, createdAt: createdAt, context
         ) { payer in
             // All of it at once: there is no output that could grow.
             let quote = CreditQuote(

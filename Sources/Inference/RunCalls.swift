@@ -18,14 +18,7 @@ extension Settlement {
             queueWait: profile.wait(tier: endpoint.tier.queueWait) * context.services.timeScale,
             // With an Idempotency-Key the run goes on when its client has left: who sends the request again is to get this answer (04 §5).
             clientDescriptor: context.claim == nil ? context.clientDescriptor : nil,
-            routing: endpoint.isServedByAgents ? routing : nil)
-    }
-
-    private var routing: RoutedRequest {
-        var routing = RoutedRequest()
-        routing.profile = profile.name
-        routing.promptTokens = limits.tokenEstimate
-        return routing
+            routing: routing)
     }
 
     /// Waits for the answer of a call that is not streamed, and reads it.

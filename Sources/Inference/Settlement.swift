@@ -23,6 +23,8 @@ struct Settlement {
     let surface: Surface
     let profile: RoutingProfile
     let isStream: Bool
+    /// What the choice of a worker depends on; nil where there is none to choose.
+    let routing: RoutedRequest?
     let limits: LimitRequest
     let limiter: any Limiter
     let committer: Committer

@@ -1,6 +1,8 @@
 import Catalog
 import OpenAI
 
+import struct Routing.PrefixChain
+
 /// One call of a model server, as the gateway sees it. The body is a ready OpenAI request.
 public struct UpstreamRequest: Sendable {
     /// Below the upstream's base URL, such as `chat/completions`.
@@ -45,6 +47,8 @@ public struct UpstreamRequest: Sendable {
 public struct RoutedRequest: Sendable {
     /// `service_tier`, as it is echoed.
     public var profile = "default"
+    /// What the worker must be able to do beyond the model: `tools`, `vision`, `guided_decoding`.
+    public var features: [String] = []
     /// Estimated.
     public var promptTokens = 0
     public var answerTokens = 0
@@ -53,9 +57,24 @@ public struct RoutedRequest: Sendable {
     /// Milliseconds.
     public var timeToFirstToken: Double?
     public var timePerToken: Double?
-    public var prefix: [UInt64] = []
+    /// Names the prompt's beginnings; nil = they are nobody's business.
+    package var prefix: PrefixChain?
+    /// What the engine's cache is salted with.
     public var cacheSalt: String?
     public init() {}
+
+    init(_ headers: RoutingHeaders) { take(headers) }
+
+    mutating func take(_ headers: RoutingHeaders) {
+        region = headers.region
+        timeToFirstToken = headers.timeToFirstToken.map(Double.init)
+        timePerToken = headers.timePerToken.map(Double.init)
+    }
+
+    mutating func expect(_ profile: RoutingProfile, promptTokens: Int, answerTokens: Int) {
+        self.profile = profile.name
+        (self.promptTokens, self.answerTokens) = (promptTokens, answerTokens)
+    }
 }
 
 /// What happened next on a call.
@@ -92,6 +111,20 @@ public protocol UpstreamCall: AnyObject {
     var queueTime: Duration { get }
     /// Time spent choosing.
     var decisionTime: Duration { get }
+    /// What the worker scored, 0...1; nil where nothing was weighed.
+    var score: Double? { get }
+    /// The worker was chosen without regard to its score.
+    var isExploration: Bool { get }
+}
+
+extension UpstreamCall {
+    public var score: Double? { nil }
+    public var isExploration: Bool { false }
+    /// Of the worker; empty where it is not known.
+    var region: String {
+        guard let end = workerID.lastIndex(of: ":"), !workerID.hasPrefix("upstream:") else { return "" }
+        return String(workerID[..<end])
+    }
 }
 
 /// Something that answers inference requests: HTTP model servers now, workers of the mesh later.

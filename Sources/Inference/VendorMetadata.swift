@@ -5,6 +5,7 @@ import Server
 /// The payload of `x_chat.metadata` and of `x_metadata` (02 §4): how a request was routed, counted and timed.
 package struct VendorMetadata {
     let settlement: Settlement
+    let call: any UpstreamCall
     let event: UsageEvent
     let clamps: [UpstreamBody.Clamp]
     let isUsageEstimated: Bool
@@ -15,7 +16,9 @@ package struct VendorMetadata {
     func write(to json: inout JSONWriter) {
         json.raw(#""routing":{"worker_id":"#)
         json.string(event.workerID ?? "")
-        json.raw(#","region":"","tier":"#)
+        json.raw(#","region":"#)
+        json.string(call.region)
+        json.raw(#","tier":"#)
         json.string(event.tier)
         json.raw(#","service_tier":"#)
         json.string(event.serviceTier)
@@ -25,7 +28,13 @@ package struct VendorMetadata {
         json.integer(event.queueMilliseconds)
         json.raw(#","attempts":"#)
         json.integer(event.retries + 1)
-        json.raw(#","explored":false},"usage":{"input_tokens":"#)
+        json.raw(#","explored":"#)
+        json.bool(call.isExploration)
+        if let score = call.score {
+            json.raw(#","score":"#)
+            json.raw(score.text(decimals: 6))
+        }
+        json.raw(#"},"usage":{"input_tokens":"#)
         json.integer(event.inputTokens)
         json.raw(#","cached_tokens":"#)
         json.integer(event.cachedTokens)

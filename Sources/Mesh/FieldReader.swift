@@ -90,6 +90,16 @@ struct FieldReader {
         return ids
     }
 
+    /// Finite and not negative.
+    func numbers(_ field: String) throws(FrameError) -> [Double] {
+        var numbers: [Double] = []
+        for item in try list(field) {
+            guard case .double(let number) = item, 0...1e15 ~= number else { throw .invalid(field: field) }
+            numbers.append(number)
+        }
+        return numbers
+    }
+
     func hashes(_ field: String) throws(FrameError) -> [UInt64] {
         var hashes: [UInt64] = []
         for item in try list(field) {
@@ -146,6 +156,7 @@ extension MessagePackMap {
     mutating func add(_ field: String, _ flag: Bool) { append(field, .bool(flag)) }
     mutating func add(_ field: String, _ bytes: [UInt8]) { append(field, .binary(bytes)) }
     mutating func add(_ field: String, _ ids: [String]) { append(field, .array(ids.map { .string($0) })) }
+    mutating func add(_ field: String, _ numbers: [Double]) { append(field, .array(numbers.map { .double($0) })) }
     mutating func add(_ field: String, _ hashes: [UInt64]) { append(field, .array(hashes.map { MessagePackValue($0) })) }
     mutating func add(_ field: String, _ items: [some FrameFields]) { append(field, .array(items.map(\.value))) }
     mutating func add(_ field: String, _ item: some FrameFields) { append(field, item.value) }

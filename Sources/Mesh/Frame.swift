@@ -28,6 +28,8 @@ public enum Frame: Sendable, Equatable {
     case attach(Attach)
     case route(RouteRequest)
     case routed(Routed)
+    case explain(Explain)
+    case explained(Explained)
 
     /// Who sends it: an agent and its router, or a gateway and the router that it asks; `relay` is the router as gateways hear it.
     public enum Sender: Sendable, CaseIterable { case agent, router, gateway, relay }
@@ -45,7 +47,7 @@ public enum Frame: Sendable, Equatable {
         case curveRotate = "curve_rotate"
         case curveRotateAck = "curve_rotate_ack"
         case drain, bye
-        case attach, route, routed
+        case attach, route, routed, explain, explained
 
         public func isSent(by sender: Sender) -> Bool {
             switch self {
@@ -53,8 +55,8 @@ public enum Frame: Sendable, Equatable {
             case .chunk, .done, .error: sender == .agent || sender == .relay
             case .welcome, .leaseAck, .dispatch, .modelAssign, .pause, .resume, .curveRotate: sender == .router
             case .credit, .cancel: sender == .router || sender == .gateway
-            case .attach, .route: sender == .gateway
-            case .routed: sender == .relay
+            case .attach, .route, .explain: sender == .gateway
+            case .routed, .explained: sender == .relay
             case .drain: sender != .gateway
             case .bye: sender == .agent || sender == .router
             }
@@ -93,6 +95,8 @@ public enum Frame: Sendable, Equatable {
         case .attach(let body): (.attach, body)
         case .route(let body): (.route, body)
         case .routed(let body): (.routed, body)
+        case .explain(let body): (.explain, body)
+        case .explained(let body): (.explained, body)
         }
     }
 
@@ -124,6 +128,8 @@ public enum Frame: Sendable, Equatable {
         case .attach: self = .attach(try Attach(fields))
         case .route: self = .route(try RouteRequest(fields))
         case .routed: self = .routed(try Routed(fields))
+        case .explain: self = .explain(try Explain(fields))
+        case .explained: self = .explained(try Explained(fields))
         }
     }
 }

@@ -24,6 +24,12 @@ public struct RouteRequest: FrameFields {
     public var profile: String
     /// Regions that are allowed; nil = any.
     public var regions: [String]?
+    /// Ids of agents that are allowed; nil = any.
+    public var agents: [String]?
+    /// Shared agents may have it where the project's own cannot.
+    public var allowsSharedFallback: Bool
+    /// What the worker must be able to do beyond the model: `tools`, `vision`, `guided_decoding`.
+    public var features: [String]
     /// Where the request came in.
     public var ingressRegion: String?
     /// Hints, in milliseconds.
@@ -32,7 +38,8 @@ public struct RouteRequest: FrameFields {
 
     public init(
         _ dispatch: Dispatch, isStream: Bool, tier: String, queueWait: Int, promptTokens: Int, answerTokens: Int, profile: String,
-        regions: [String]? = nil, ingressRegion: String? = nil, timeToFirstToken: Double? = nil, timePerToken: Double? = nil
+        regions: [String]? = nil, agents: [String]? = nil, allowsSharedFallback: Bool = true, features: [String] = [],
+        ingressRegion: String? = nil, timeToFirstToken: Double? = nil, timePerToken: Double? = nil
     ) {
         self.dispatch = dispatch
         self.isStream = isStream
@@ -42,6 +49,9 @@ public struct RouteRequest: FrameFields {
         self.answerTokens = answerTokens
         self.profile = profile
         self.regions = regions
+        self.agents = agents
+        self.allowsSharedFallback = allowsSharedFallback
+        self.features = features
         self.ingressRegion = ingressRegion
         self.timeToFirstToken = timeToFirstToken
         self.timePerToken = timePerToken
@@ -56,6 +66,9 @@ public struct RouteRequest: FrameFields {
         answerTokens = try fields.integer("answer_tokens", 0...1_000_000_000)
         profile = try fields.text("profile")
         regions = fields.has("regions") ? try fields.ids("regions") : nil
+        agents = fields.has("agents") ? try fields.ids("agents") : nil
+        allowsSharedFallback = try fields.optionalFlag("shared_fallback") ?? true
+        features = fields.has("features") ? try fields.ids("features") : []
         ingressRegion = try fields.optionalText("ingress_region")
         timeToFirstToken = try fields.optionalNumber("ttft_ms")
         timePerToken = try fields.optionalNumber("tpot_ms")
@@ -70,6 +83,9 @@ public struct RouteRequest: FrameFields {
         map.add("answer_tokens", answerTokens)
         map.add("profile", profile)
         if let regions { map.add("regions", regions) }
+        if let agents { map.add("agents", agents) }
+        if !allowsSharedFallback { map.add("shared_fallback", false) }
+        if !features.isEmpty { map.add("features", features) }
         map.add("ingress_region", ingressRegion)
         map.add("ttft_ms", timeToFirstToken)
         map.add("tpot_ms", timePerToken)
@@ -87,13 +103,21 @@ public struct Routed: FrameFields {
     public var decisionTime: Int
     /// Credits that the agent has got, half of which go back together.
     public var credit: Int
+    /// What the agent scored, 0...1.
+    public var score: Double?
+    /// It was chosen without regard to its score.
+    public var isExploration: Bool
 
-    public init(workerID: String, attempts: Int, queueTime: Int, decisionTime: Int, credit: Int) {
+    public init(
+        workerID: String, attempts: Int, queueTime: Int, decisionTime: Int, credit: Int, score: Double? = nil, isExploration: Bool = false
+    ) {
         self.workerID = workerID
         self.attempts = attempts
         self.queueTime = queueTime
         self.decisionTime = decisionTime
         self.credit = credit
+        self.score = score
+        self.isExploration = isExploration
     }
 
     init(_ fields: FieldReader) throws(FrameError) {
@@ -102,6 +126,8 @@ public struct Routed: FrameFields {
         queueTime = try fields.integer("queue_us")
         decisionTime = try fields.integer("decision_us")
         credit = try fields.integer("credit", 0...4_096)
+        score = try fields.optionalNumber("score", 0...1)
+        isExploration = try fields.optionalFlag("explored") ?? false
     }
 
     func write(to map: inout MessagePackMap) {
@@ -110,5 +136,7 @@ public struct Routed: FrameFields {
         map.add("queue_us", queueTime)
         map.add("decision_us", decisionTime)
         map.add("credit", credit)
+        map.add("score", score)
+        if isExploration { map.add("explored", true) }
     }
 }

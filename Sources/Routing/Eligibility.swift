@@ -9,7 +9,7 @@ public enum Obstacle: String, Sendable, CaseIterable {
     case full
     /// A private worker of the project can have it.
     case privateFirst = "private_first"
-    /// It is shared, and the endpoint wants private ones alone.
+    /// It is shared; the project has private ones for this, which cannot have it now, and the endpoint wants no others.
     case noSharedFallback = "no_shared_fallback"
     /// It has failed this request, and another can have it.
     case alreadyTried = "already_tried"
@@ -26,12 +26,19 @@ extension RoutingRequest {
         guard let place = worker.pointee.models.place(of: model) else { return .model }
         if !worker.pointee.models.models[place].tasks.contains(TaskModes(task)) { return .task }
         if let regions, !regions.contains(worker.pointee.region) { return .region }
-        if let workers, !workers.contains(worker.pointee.id) { return .placement }
+        if let agents, !agents.contains(worker.pointee.agent) { return .placement }
         if worker.pointee.models.models[place].contextLength < contextNeed { return .context }
         if !worker.pointee.models.models[place].features.isSuperset(of: features) { return .features }
         if !worker.pointee.breaker.allows(at: now) { return .circuitOpen }
         if worker.pointee.inFlight >= worker.pointee.maxConcurrent { return .full }
         return nil
+    }
+}
+
+extension RoutingRequest {
+    /// The worker is there for such requests, whatever its state is now.
+    fileprivate func isServed(by worker: UnsafePointer<Worker>) -> Bool {
+        worker.pointee.tiers.contains(tier) && worker.pointee.models.place(of: model) != nil
     }
 }
 
@@ -46,9 +53,11 @@ struct Eligibility {
         obstacles = []
         obstacles.reserveCapacity(workers.count)
         var hasPrivate = false
+        var knowsPrivate = false
         for place in workers.indices {
             let obstacle = request.obstacle(to: workers.baseAddress! + place, at: now)
             obstacles.append(obstacle)
+            if workers[place].project == request.project && request.isServed(by: workers.baseAddress! + place) { knowsPrivate = true }
             if obstacle == nil {
                 eligible.append(place)
                 if workers[place].project != nil { hasPrivate = true }
@@ -56,7 +65,7 @@ struct Eligibility {
         }
         if hasPrivate {
             exclude(.privateFirst) { workers[$0].project == nil }
-        } else if !request.allowsSharedFallback {
+        } else if knowsPrivate && !request.allowsSharedFallback {
             exclude(.noSharedFallback) { workers[$0].project == nil }
         }
         if !request.triedWorkers.isEmpty, eligible.contains(where: { !request.triedWorkers.contains(workers[$0].id) }) {

@@ -35,6 +35,8 @@ public struct ModelHistory: Sendable, Equatable {
 
     public mutating func add(_ timings: AnswerTimings) {
         latency = .average(latency, with: timings.total)
+        // Nobody knows when the first token of a whole answer was there.
+        guard timings.prefill > 0 || timings.decode > 0 else { return }
         queue = .average(queue, with: timings.queue)
         base = .average(base, with: max(0, timings.total - timings.queue - timings.prefill - timings.decode))
         let uncached = timings.promptTokens - timings.cachedTokens

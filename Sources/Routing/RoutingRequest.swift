@@ -11,8 +11,9 @@ public struct RoutingRequest: Sendable {
     public var features: Features = []
     /// Regions that are allowed, of `placement.regions` and `X-Xerotier-Region`; nil = any. An empty set allows none.
     public var regions: Set<String>?
-    /// Agents that are allowed, of `placement.agents`, as worker ids; nil = any.
-    public var workers: Set<String>?
+    /// Agents that are allowed, of `placement.agents`, by their ids; nil = any.
+    public var agents: Set<String>?
+    /// Whether shared workers may have it although the project has workers of its own for it, none of which can at the moment.
     public var allowsSharedFallback = true
     /// Where the request came in; nil = unknown.
     public var ingressRegion: String?
@@ -43,5 +44,5 @@ public struct LatencyHints: Sendable, Equatable {
         self.timePerToken = timePerToken
     }
 
-    var isEmpty: Bool { timeToFirstToken == nil && timePerToken == nil }
+    public var isEmpty: Bool { timeToFirstToken == nil && timePerToken == nil }
 }

@@ -63,6 +63,19 @@ public func draw(from candidates: [Candidate], _ settings: SamplingSettings, usi
     return Draw(place: best.place, isExploration: false)
 }
 
+/// How probable each of the candidates is to be drawn: as `draw` does it.
+public func probabilities(of candidates: [Candidate], _ settings: SamplingSettings) -> [Double] {
+    if candidates.count <= 1 { return candidates.map { _ in 1 } }
+    let weights = candidates.map { power(max($0.score, 0.001), settings.sharpness) }
+    let sum = weights.reduce(0, +)
+    let loaded = candidates.count { $0.isLoaded }
+    let explored = Double(loaded > 0 ? loaded : candidates.count)
+    return candidates.indices.map { place in
+        let isExplored = loaded == 0 || candidates[place].isLoaded
+        return (1 - settings.epsilon) * weights[place] / sum + (isExplored ? settings.epsilon / explored : 0)
+    }
+}
+
 /// By squaring, which is faster than pow(3) for the exponents there are.
 private func power(_ base: Double, _ exponent: Int) -> Double {
     var (result, square, rest) = (1.0, base, exponent)

@@ -41,7 +41,7 @@ public struct Weights: Sendable, Equatable {
         })
 
     /// A profile doubles some weights, hints double latency and headroom; both together multiply.
-    func adjusted(for profile: RoutingProfile, hasHints: Bool) -> Weights {
+    public func adjusted(for profile: RoutingProfile, hasHints: Bool) -> Weights {
         let doubled = profile.doubled + (hasHints ? [.latency, .sloHeadroom] : [])
         guard !doubled.isEmpty else { return self }
         var values = values

@@ -90,6 +90,8 @@ public struct Worker: Sendable {
 
     /// `<region>:agt_…`
     public let id: String
+    /// `agt_…`
+    public let agent: String
     /// Its place in the `PrefixIndex`, which no other living worker has.
     public let slot: Int
     /// Whose private agent it is; nil = shared.
@@ -115,6 +117,7 @@ public struct Worker: Sendable {
 
     public init(id: String, slot: Int, project: String?, region: String, tiers: [String], leaseUntil: Instant, maxConcurrent: Int) {
         self.id = id
+        agent = String(id[(id.lastIndex(of: ":").map(id.index(after:)) ?? id.startIndex)...])
         self.slot = slot
         self.project = project
         self.region = region

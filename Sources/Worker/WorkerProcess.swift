@@ -25,9 +25,11 @@ public struct WorkerProcess: Sendable {
     private let signals: Signals
 
     /// Reads the configuration.
-    /// - Parameter connections: to Postgres, at most.
-    public init(_ name: String, connections: Int = 8) throws {
-        signals = Signals.block([SIGTERM, SIGINT])
+    /// - Parameters:
+    ///   - connections: to Postgres, at most.
+    ///   - takesHangups: SIGHUP asks it to read something again.
+    public init(_ name: String, connections: Int = 8, takesHangups: Bool = false) throws {
+        signals = Signals.block([SIGTERM, SIGINT] + (takesHangups ? [SIGHUP] : []))
         ignoreBrokenPipes()
         configuration = try Configuration.load()
         if configuration.databaseURL.isEmpty { throw ConfigurationError("database.url: missing (XEROTIER_DATABASE_URL)") }
@@ -97,10 +99,11 @@ public struct WorkerProcess: Sendable {
     }
 
     /// Runs something that looks every moment whether SIGTERM has come, and ends by itself then. Metrics are at `worker.metrics_port` meanwhile.
-    public func serve(_ body: (_ isStopped: () -> Bool) throws -> Void) throws {
+    /// - Parameter onHangup: what SIGHUP asks for.
+    public func serve(onHangup: @escaping @Sendable () -> Void = {}, _ body: (_ isStopped: () -> Bool) throws -> Void) throws {
         try showMetrics()
         let stopped = Lock(false)
-        onSignal { stopped.withLock { $0 = true } }
+        onSignal(hangup: onHangup) { stopped.withLock { $0 = true } }
         try body { stopped.withLock { $0 } }
         logger.notice("ended")
     }
@@ -110,10 +113,10 @@ public struct WorkerProcess: Sendable {
         try MetricsListener.start(port: UInt16(configuration.workerMetricsPort), metrics)
     }
 
-    private func onSignal(_ body: @escaping @Sendable () -> Void) {
+    private func onSignal(hangup: @escaping @Sendable () -> Void = {}, _ body: @escaping @Sendable () -> Void) {
         let signals = signals
         startThread("signals") {
-            _ = signals.wait()
+            while signals.wait() == SIGHUP { hangup() }
             body()
         }
     }

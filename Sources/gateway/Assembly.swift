@@ -121,7 +121,7 @@ struct Assembly {
             Routes(
                 catalog: catalog, limiter: limiter, committer: committer, credit: credit, upstreams: upstreams, database: system,
                 tenants: tenants, invalidations: invalidations, outbound: upstreamSettings.outbound,
-                cacheSalts: CacheSalts(secret: masters.cacheSalting),
+                cacheSalts: CacheSalts(secret: masters.cacheSalting), promptNames: PromptNames(secret: masters.prefixSalting),
                 endpoints: EndpointRoutes(
                     database: tenants, sealing: sealing, outbound: upstreamSettings.outbound, invalidations: invalidations,
                     publicURL: configuration.publicURL),

@@ -22,6 +22,7 @@ struct Routes {
     let invalidations: Invalidations
     let outbound: OutboundGuard
     let cacheSalts: CacheSalts
+    let promptNames: PromptNames
     let endpoints: EndpointRoutes
     let webhooks: WebhookRoutes
     let budgetWebhooks: WebhooksOfBudgets
@@ -41,6 +42,8 @@ struct Routes {
         let acceptance = Acceptance(
             catalog: catalog, limiter: limiter, monthly: MonthlyTokens(database: tenants), committer: committer, credit: credit
         ) { upstreams.upstream(of: $0) }
+        let chats = ChatRoutes(
+            acceptance, images: GuardedHTTPClient(outbound), cacheSalts: cacheSalts, promptNames: promptNames)
         return HealthRoutes(checks: [postgres]).all
             + KeyRoutes(database: tenants, invalidations: invalidations).all
             + AuditRoutes(database: tenants).all
@@ -55,8 +58,9 @@ struct Routes {
             + ProviderCallbackRoutes(topUps: TopUps(database: database), stripe: stripe).all
             + ModelRoutes(catalog: catalog).all
             + CORSRoutes(database: tenants, invalidations: invalidations).all
-            + ChatRoutes(acceptance, images: GuardedHTTPClient(outbound), cacheSalts: cacheSalts).all
-            + CompletionRoutes(acceptance, cacheSalts: cacheSalts).all
+            + chats.all
+            + ExplainRoutes(chats, database: tenants).all
+            + CompletionRoutes(acceptance, cacheSalts: cacheSalts, promptNames: promptNames).all
             + EmbeddingRoutes(acceptance).all
             + ScoreRoutes(acceptance).all
             + FileRoutes(objects: objects).all

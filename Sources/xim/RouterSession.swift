@@ -22,6 +22,10 @@ final class RouterSession {
     private var heartbeat = Duration.seconds(10)
     private var lease = Duration.seconds(30)
     private var toldModels: [ModelReport] = []
+    private var toldGauges: EngineGauges?
+    /// Starts of the engine that the router knows of, and the number of the last `kv_event`.
+    private var toldStarts = 0
+    private var kvSequence = 0
     private var isConnected = false
     private var isWelcome = false {
         didSet { if isWelcome != oldValue { serving.metrics.connected(isWelcome) } }
@@ -111,28 +115,34 @@ final class RouterSession {
             }
             if isWelcome && now >= nextHeartbeat {
                 nextHeartbeat = now + heartbeat
-                try say(.heartbeat(beat))
+                try sayHeartbeat()
             }
         }
         try say(.bye(Bye(reason: .shutdown)))
         return .over
     }
 
+    private func sayHeartbeat() throws {
+        toldGauges = serving.engine.gauges
+        try say(.heartbeat(beat))
+    }
+
     private var beat: Heartbeat {
         Heartbeat(
-            inFlight: serving.running, running: serving.running, models: serving.engine.models, errorsInMinute: 0,
+            inFlight: serving.running, waiting: toldGauges?.waiting, running: toldGauges?.running ?? serving.running,
+            kvUsed: toldGauges?.kvUsed, models: serving.engine.models, errorsInMinute: 0,
             inFlightIDs: requests.values.map(\.id))
     }
 
     private func hello() throws {
         sequence = 0
-        toldModels = serving.engine.models
+        (toldModels, toldStarts) = (serving.engine.models, serving.engine.starts)
         try say(
             .hello(
                 Hello(
                     agentID: enrolment.agentID, workerID: enrolment.workerID, version: XimAgent.configuration.version, role: .inference,
                     token: enrolment.token, accelerators: [], maxConcurrent: serving.most, models: toldModels,
-                    inFlight: requests.values.map(\.id), kvSequence: 0)))
+                    inFlight: requests.values.map(\.id), kvSequence: kvSequence)))
     }
 
     /// Frames of answers that are ready, and the end of those that have ended.
@@ -148,9 +158,18 @@ final class RouterSession {
                 credits.end(key)
             }
         }
-        if isWelcome && serving.engine.models != toldModels {
-            toldModels = serving.engine.models
-            try say(.heartbeat(beat))
+        guard isWelcome else { return }
+        let engine = serving.engine
+        if engine.starts != toldStarts {
+            toldStarts = engine.starts
+            kvSequence += 1
+            // What the engine had in its cache is gone.
+            try say(.kvEvent(KVEvent(sequence: kvSequence, removed: [], isCleared: true)))
+        }
+        let hasOtherGauges = engine.gauges.map { $0.differs(from: toldGauges) } ?? false
+        if hasOtherGauges || engine.models != toldModels {
+            toldModels = engine.models
+            try sayHeartbeat()
         }
     }
 

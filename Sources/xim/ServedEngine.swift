@@ -12,6 +12,10 @@ final class ServedEngine: Sendable {
     private struct State {
         var models: [ModelReport] = []
         var isStopped = false
+        /// nil = the engine says nothing of itself.
+        var gauges: EngineGauges?
+        /// Counts the engine's starts, as far as they can be seen: each has an empty cache.
+        var starts = 0
         /// Rung when the models are others.
         var bells: [Doorbell] = []
     }
@@ -20,9 +24,13 @@ final class ServedEngine: Sendable {
     let headers: HTTPHeaders
     private let base: String
     private let state = Monitor(State())
+    private let nextGauges = Lock(ContinuousClock.now)
     private let logger: Logger
 
     private static let longestList = 1 << 20
+    private static let longestGauges = 4 << 20
+    /// An engine without `/metrics` is asked again after this.
+    private static let gaugesPause = Duration.seconds(60)
 
     /// - Parameter url: as given to an SDK, with or without a final `/v1`.
     init(url: String, apiKey: String?, most: Int, logger: Logger) {
@@ -43,6 +51,10 @@ final class ServedEngine: Sendable {
 
     var models: [ModelReport] { state.withLock { $0.models } }
 
+    var gauges: EngineGauges? { state.withLock { $0.gauges } }
+
+    var starts: Int { state.withLock { $0.starts } }
+
     func onChange(_ bell: Doorbell) { state.withLock { $0.bells.append(bell) } }
 
     func stop() { state.change { $0.isStopped = true } }
@@ -50,15 +62,37 @@ final class ServedEngine: Sendable {
     /// - Returns: false once it is stopped.
     private func look() -> Bool {
         let found = ask()
+        let gauges = found.isEmpty ? nil : askGauges()
         let (isOther, bells) = state.withLock { state in
-            defer { state.models = found }
-            return (state.models != found, state.bells)
+            let hasNews = gauges.map { $0.differs(from: state.gauges) } ?? false
+            let isNewProcess = gauges?.start != nil && state.gauges?.start != nil && gauges?.start != state.gauges?.start
+            if isNewProcess || (state.models.isEmpty && !found.isEmpty) { state.starts += 1 }
+            defer { (state.models, state.gauges) = (found, gauges ?? state.gauges) }
+            return (state.models != found, hasNews || isNewProcess || state.models != found ? state.bells : [])
         }
         if isOther {
             logger.notice("models of the engine", metadata: ["models": "\(found.map(\.modelID).joined(separator: ", "))"])
-            bells.forEach { $0.ring() }
         }
-        return !state.wait(atMost: found.isEmpty ? 0.5 : 5, while: { !$0.isStopped }) { $0.isStopped }
+        bells.forEach { $0.ring() }
+        return !state.wait(atMost: found.isEmpty ? 0.5 : gauges == nil ? 5 : 2, while: { !$0.isStopped }) { $0.isStopped }
+    }
+
+    /// nil where it says nothing.
+    private func askGauges() -> EngineGauges? {
+        guard gauges != nil || ContinuousClock.now >= nextGauges.withLock({ $0 }) else { return nil }
+        let transfer = client.start(HTTPRequest(.get, String(base.dropLast("v1/".count)) + "metrics", headers: headers))
+        let end = ContinuousClock.now + .seconds(5)
+        var body: [UInt8] = []
+        while true {
+            switch transfer.next(until: end) {
+            case .head(let head) where head.status == 200: continue
+            case .body(let bytes) where body.count + bytes.count <= Self.longestGauges: body.append(contentsOf: bytes)
+            case .finished: return EngineGauges(Substring(decoding: body, as: UTF8.self))
+            default:
+                nextGauges.withLock { $0 = .now + Self.gaugesPause }
+                return nil
+            }
+        }
     }
 
     private func ask() -> [ModelReport] {

@@ -248,7 +248,9 @@ final class ServedRequest: Sendable {
             return .done(
                 Done(
                     finishReason: usage.finishReason, usage: usage.usage,
-                    timings: Timings(queue: 0, prefill: (first - start) / .milliseconds(1), decode: (now - first) / .milliseconds(1)),
+                    // Of a whole answer nobody knows when its first token was there.
+                    timings: isStream
+                        ? Timings(queue: 0, prefill: (first - start) / .milliseconds(1), decode: (now - first) / .milliseconds(1)) : nil,
                     cachedTokens: usage.cachedTokens))
         }
 

@@ -90,8 +90,9 @@ BAD = {
         {"service_tier": "batch"}, {"reasoning_effort": "huge"}, {"seed": 1},
     ],
     "retention": [[], {"days": 0}, {"days": 3651}, {"store": "no"}, {"for": 1}],
+    # An agent of nobody's.
+    "placement": [{"agents": ["agt_0123456789abcdefghijklmn"]}, {"regions": ["a b"]}, {"allow_shared_fallback": 1}, {"zone": 1}, []],
     # Not there yet: refused rather than ignored.
-    "placement": [{"agents": ["agt_0123456789abcdefghijklmn"]}, {"regions": ["eu"]}, {"allow_shared_fallback": True}, {"zone": 1}, []],
     "tools": [{"server_tools": ["x_calculator"]}, {"mcp_servers": [{"url": "https://a"}]}, {"max_iterations": 51}, {"max_iterations": 5}, {"more": 1}],
     "memory": [{"mode": "read"}, {"mode": "always"}, {"workspace_id": "ws_0123456789abcdefghijklmn"}],
     "migrate": [True, "no"],

@@ -388,6 +388,11 @@ def one_of_each(shop, admin, engine, usage) -> dict:
     vectors, judge = (shop.project.endpoint(engine.url, task_mode=mode).slug for mode in ("embed", "score"))
     endpoint = {"slug": "each", "tier": "demo", "upstream": {"url": engine.url, "model": "scripted-model"}}
 
+    served = {"slug": "by-agents", "tier": "demo", "model": "scripted-model"}
+    assert admin.send("POST", "/v1/endpoints", served).status_code == 201
+    routed = {"model": "by-agents", "messages": messages("hi")}
+    eventually(lambda: admin.send("POST", "/v1/management/router/explain", routed).status_code == 200, 30)
+
     def step(name: str):
         return lambda header: admin.call("POST", f"/v1/endpoints/each/{name}", headers=header)
 
@@ -404,14 +409,15 @@ def one_of_each(shop, admin, engine, usage) -> dict:
         "files": lambda header: shop.caller.call("POST", "/v1/files", files={"file": ("a", b"x")}, data={"purpose": "batch"}, headers=header),
         "billing/budgets": lambda header: admin.send("POST", "/v1/billing/budgets", {"name": "each", "budget_amount": 100_000}, headers=header),
         "billing/budgets/check": lambda header: admin.call("POST", "/v1/billing/budgets/check", headers=header),
+        "management/router/explain": lambda header: admin.send("POST", "/v1/management/router/explain", routed, headers=header),
         "management/join-keys": lambda header: admin.send("POST", "/v1/management/join-keys", {"name": "each"}, headers=header),
         "management/api-keys": lambda header: admin.send("POST", KEYS, {"name": "each", "scopes": ["inference"]}, headers=header),
         "management/api-keys/:id/rotate": lambda header: admin.send("POST", f"{KEYS}/{made['id']}/rotate", {"grace_seconds": 1}, headers=header),
     }
 
 
-# It says how things stand; it calls a server of the customer.
-WITHOUT_EFFECT = {"billing/budgets/check", "webhooks/:id/test", "webhook_endpoints/:id/test"}
+# They say how things stand, or call a server of the customer.
+WITHOUT_EFFECT = {"billing/budgets/check", "management/router/explain", "webhooks/:id/test", "webhook_endpoints/:id/test"}
 # Signed callbacks of a card processor: they are no project's, and happen once by the processor's own ids.
 # An agent that asks again with the same join key and keys gets the same agent, and a token is no change.
 # Models are not sent to agents yet, so the last one only refuses.

@@ -102,11 +102,36 @@ package struct Sample: Sendable, CustomStringConvertible {
                         work: .inference(.chat, model: .init(id: "model_1", version: "3"), body: Array("{}".utf8)), deadline: 60_000,
                         priority: 25, credit: 64, cacheSalt: "salt", prefix: [1, .max], project: "proj_1", trace: "req_1"),
                     isStream: true, tier: "self_hosted", queueWait: 5_000, promptTokens: 12, answerTokens: 256, profile: "default",
-                    regions: ["us-east-1"], ingressRegion: "us-east-1", timeToFirstToken: 200, timePerToken: 20)),
+                    regions: ["us-east-1"], agents: ["agt_1"], allowsSharedFallback: false, features: ["tools"], ingressRegion: "us-east-1",
+                    timeToFirstToken: 200, timePerToken: 20)),
             "task model_id version body deadline_ms priority credit prefix project stream tier queue_wait_ms prompt_tokens answer_tokens profile",
-            optional: "cache_salt trace regions ingress_region ttft_ms tpot_ms"),
+            optional: "cache_salt trace regions agents shared_fallback features ingress_region ttft_ms tpot_ms"),
         Sample(
-            .routed(Routed(workerID: "us-east-1:agt_1", attempts: 2, queueTime: 1_200, decisionTime: 90, credit: 64)),
-            "worker_id attempts queue_us decision_us credit"),
+            .routed(
+                Routed(
+                    workerID: "us-east-1:agt_1", attempts: 2, queueTime: 1_200, decisionTime: 90, credit: 64, score: 0.5,
+                    isExploration: true)),
+            "worker_id attempts queue_us decision_us credit", optional: "score explored"),
+        Sample(
+            .explain(
+                Explain(
+                    RouteRequest(
+                        Dispatch(
+                            work: .inference(.chat, model: .init(id: "model_1", version: "3"), body: []), deadline: 0, priority: 25,
+                            credit: 0,
+                            project: "proj_1"),
+                        isStream: false, tier: "self_hosted", queueWait: 0, promptTokens: 12, answerTokens: 256, profile: "default"))),
+            "task model_id version body deadline_ms priority credit prefix project stream tier queue_wait_ms prompt_tokens answer_tokens profile"
+        ),
+        Sample(
+            .explained(
+                Explained(
+                    signals: ["prefix_match"], weights: [1], sharpness: 16, epsilon: 0.05,
+                    workers: [
+                        .init(
+                            id: "us-east-1:agt_1", region: "us-east-1", isShared: true, obstacle: "full", values: [0.5], score: 0.5,
+                            probability: 0)
+                    ])),
+            "signals weights sharpness epsilon workers"),
     ]
 }

@@ -16,7 +16,7 @@ import Testing
         (.task, { _ in }, { $0.task = .embed }),
         (.region, { _ in }, { $0.regions = ["eu-west-1"] }),
         (.region, { _ in }, { $0.regions = [] }),
-        (.placement, { _ in }, { $0.workers = ["us-east-1:agt_other"] }),
+        (.placement, { _ in }, { $0.agents = ["agt_other"] }),
         (.context, { _ in }, { $0.contextNeed = 8_193 }),
         (.features, { _ in }, { $0.features = [.tools, .vision] }),
         (.circuitOpen, { $0.failed(times: 5) }, { _ in }),
@@ -80,6 +80,9 @@ import Testing
             #expect(chosen([shared, own], fallback: true) == 1)
             #expect(chosen([shared, away], fallback: true) == 0)
             #expect(chosen([shared, away], fallback: false) == nil)
+            // Where the project has none of its own, the shared ones are no fallback but what there is.
+            #expect(chosen([shared], fallback: false) == 0)
+            #expect(chosen([shared, Pool.worker("own", slot: 1, project: "proj_b")], fallback: false) == 0)
         }
     }
 

@@ -22,6 +22,7 @@ class Behaviour:
 
     health_status: int = 200
     health_hangs: bool = False
+    gauges: dict = field(default_factory=dict)  # what /metrics says; 404 without any
     all_status: int | None = None  # every chat answer has this status
     all_body: str = "json"
     context_length: int | None = None  # prompts over it are refused in the words of llama.cpp
@@ -75,6 +76,8 @@ class Engine:
         path = request.path.rstrip("/") or "/"
         if path.startswith("/__"):
             await self.control(connection, request, path)
+        elif path == "/metrics":
+            await self.answer_gauges(connection)
         elif path == "/health":
             self.counts.health += 1
             await self.answer_health(connection)
@@ -91,6 +94,12 @@ class Engine:
             await self.answer_by(scores.answer, connection, request)
         else:
             await self.refuse(connection, 404, f"{request.method} {request.path} is not here")
+
+    async def answer_gauges(self, connection: Connection):
+        if not self.behaviour.gauges:
+            return await self.say(connection, 404, {"error": {"message": "no metrics"}})
+        lines = "".join(f'{name}{{model_name="scripted-model"}} {value}\n' for name, value in self.behaviour.gauges.items())
+        await send_whole(connection, 200, "text/plain", lines.encode())
 
     async def answer_health(self, connection: Connection):
         if self.behaviour.health_hangs:

@@ -59,6 +59,7 @@ def bring_up(settings: Settings) -> None:
     store.create(settings)
     encryption_key = secret(settings.directory / "state" / "encryption.key")
     secret(settings.mesh_key)
+    settings.router_file.touch()
     supervisor = Supervisor(settings.directory)
     supervised = supervisor.alive()
     if not supervised:

@@ -77,6 +77,7 @@ def configuration(settings: Settings, server: Postgres, encryption_key: str) -> 
         "state.dir": str(settings.directory / "state"),
         "runtime.dir": str(settings.sockets),
         "completion.encryption_key": encryption_key,
+        "router.file": str(settings.router_file),
         "mesh.secret_key": settings.mesh_key.read_text(),
         "mesh.addresses": ",".join(map(settings.mesh_address, settings.meshes.values())),
         "database.url": server.url,

@@ -78,6 +78,11 @@ class Settings:
         return self.directory / "state" / "mesh.key"
 
     @property
+    def router_file(self) -> pathlib.Path:
+        """How the router chooses; empty = as by default. SIGHUP makes it read the file again."""
+        return self.directory / "state" / "router.yaml"
+
+    @property
     def agent_home(self) -> pathlib.Path:
         """Of the agent that serves the default engine's chat model over the mesh."""
         return self.directory / "agent"

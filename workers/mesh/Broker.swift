@@ -21,6 +21,8 @@ final class Broker {
 
     let directory: AgentDirectory
     let timeScale: Double
+    /// Where requests of its gateways come in.
+    let region: String
     let metrics: Metrics
     let logger: Logger
     private let agents: ZeroMQSocket
@@ -36,7 +38,9 @@ final class Broker {
     var timed: Set<String> = []
     var pools: [PoolName: Pool] = [:]
     var index = PrefixIndex(start: Broker.now)
-    var chooser = Chooser()
+    var chooser: Chooser
+    /// The chooser as the router's file says it now, until it is taken.
+    let changed = Lock<Chooser?>(nil)
     var generator: SplitMix64
     /// Gateways that are attached, by name.
     var attached: Set<[UInt8]> = []
@@ -65,9 +69,10 @@ final class Broker {
     /// - Parameters:
     ///   - address: for agents, such as `tcp://*:5555`.
     ///   - gatewayAddress: such as `ipc:///run/xerotier/mesh-0.sock`.
+    ///   - region: of this deployment.
     ///   - seed: of the choices; nil = another one each time.
     init(
-        context: ZeroMQContext, keys: CurveKeys, address: String, gatewayAddress: String, directory: AgentDirectory, timeScale: Double,
+        context: ZeroMQContext, keys: CurveKeys, address: String, gatewayAddress: String, directory: AgentDirectory, region: String, chooser: Chooser, timeScale: Double,
         seed: UInt64?, metrics: Metrics, logger: Logger
     ) throws {
         let heartbeat = ZeroMQOption.heartbeat(milliseconds: 2_000, timeout: 6_000)
@@ -90,6 +95,8 @@ final class Broker {
         try gateways.bind(gatewayAddress)
         self.directory = directory
         self.timeScale = timeScale
+        self.region = region
+        self.chooser = chooser
         generator = SplitMix64(seed: seed ?? .random(in: 0...UInt64.max))
         self.metrics = metrics
         self.logger = logger
@@ -197,6 +204,7 @@ final class Broker {
             attached.insert(name)
             if isDraining { try tell(gateway: name, Message(sequence: 0, time: Self.wallClock, .drain(Drain(deadlineSeconds: 30)))) }
         case .route(let asked): try route(message, asked, from: name, at: Self.now)
+        case .explain(let asked): try explain(message, asked, to: name, at: Self.now)
         case .credit(let credit): try pass(credit, to: message.id)
         case .cancel(let cancel): try end(message.id, cancel)
         default: break
@@ -265,6 +273,7 @@ final class Broker {
         }
         guard now >= nextLook else { return }
         nextLook = now + 0.1
+        if let other = changed.withLock({ $0.take() }) { chooser = other }
         let news = directory.exchange(heard: heard, left: left, present: Set(sessions.values.map(\.agentID)))
         (heard, left) = ([:], [])
         for standing in news.standings {

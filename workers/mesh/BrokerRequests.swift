@@ -10,7 +10,7 @@ extension Broker {
 
     func route(_ message: Message, _ route: RouteRequest, from gateway: [UInt8], at now: Instant) throws {
         guard case .inference(_, let model, _) = route.dispatch.work, requests[message.id] == nil else { return }
-        let request = MeshRequest(message, route, ModelVersion(id: model.id, version: model.version), from: gateway, at: now)
+        let request = MeshRequest(message, route, ModelVersion(id: model.id, version: model.version), from: gateway, in: region, at: now)
         requests[request.id] = request
         pools[request.pool, default: Pool()].shares.add(0, of: request.routing.project, at: now)
         // Who waits already is first.
@@ -117,11 +117,15 @@ extension Broker {
         timed.insert(request.id)
         workers.change(worker) { $0.began(project: request.routing.project, tokens: request.tokens) }
         pools[request.pool]?.shares.add(request.tokens, of: request.routing.project, at: now)
+        if let slot = workers[worker]?.slot, !request.routing.prefix.isEmpty {
+            request.expectedBlocks = index.matches(of: request.routing.prefix, at: [slot], at: now)[slot]?.blocks ?? 0
+        }
         if decision.draw.isExploration { metrics.count("router_explored_total") }
         metrics.histogram("router_decision_seconds").add(seconds: request.decisionTime)
         let routed = Routed(
             workerID: worker, attempts: request.faults + 1, queueTime: Int(request.queueTime * 1e6),
-            decisionTime: Int(request.decisionTime * 1e6), credit: request.window.chunks)
+            decisionTime: Int(request.decisionTime * 1e6), credit: request.window.chunks, score: min(1, decision.candidates[decision.draw.place].score),
+            isExploration: decision.draw.isExploration)
         try tell(
             gateway: request.gateway, Message(id: request.id, attempt: request.attempt, sequence: 0, time: Self.wallClock, .routed(routed)))
         return true
@@ -157,6 +161,7 @@ extension Broker {
             try relay(Array(parts), to: request.gateway)
         case .done(let done):
             try relay(Array(parts), to: request.gateway)
+            correctIndex(done, request, at: worker)
             try finish(request, on: worker, .answered(timings(done, request, at: now)), code: "ok", at: now)
         case .error(let failure) where failure.fault == .client:
             try relay(Array(parts), to: request.gateway)
@@ -183,6 +188,15 @@ extension Broker {
         request.state = .arrived
         guard request.mayTryAgain else { return try fail(request, "capacity_exceeded") }
         try start(request, at: now)
+    }
+
+    /// An engine that found far less in its cache than was expected has lost it.
+    private func correctIndex(_ done: Done, _ request: MeshRequest, at worker: String) {
+        guard request.expectedBlocks > 0, let cached = done.cachedTokens, let slot = workers[worker]?.slot else { return }
+        let promptTokens = done.usage?.promptTokens ?? request.route.promptTokens
+        index.correct(
+            request.routing.prefix[..<request.expectedBlocks],
+            expectedTokens: promptTokens * request.expectedBlocks / request.routing.prefix.count, cachedTokens: cached, at: slot)
     }
 
     private func timings(_ done: Done, _ request: MeshRequest, at now: Instant) -> AnswerTimings {
@@ -305,7 +319,11 @@ extension Broker {
 extension MeshRequest {
     /// Requests of a project with equal needs can go to the same workers.
     var needs: String {
-        guard route.regions != nil || !routing.triedWorkers.isEmpty || !routing.prefix.isEmpty else { return "" }
-        return "\((route.regions ?? []).sorted())\(routing.triedWorkers.sorted())"
+        guard
+            route.regions != nil || route.agents != nil || !routing.features.isEmpty || !routing.triedWorkers.isEmpty
+                || !routing.allowsSharedFallback
+        else { return "" }
+        return "\(route.regions?.sorted() ?? ["any"]) \(route.agents?.sorted() ?? ["any"]) \(routing.allowsSharedFallback) "
+            + "\(routing.features.rawValue) \(routing.triedWorkers.sorted())"
     }
 }

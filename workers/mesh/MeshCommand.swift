@@ -1,6 +1,7 @@
 import Agents
 import ArgumentParser
 import Configuration
+import Routing
 import Worker
 import ZeroMQ
 
@@ -8,14 +9,14 @@ import ZeroMQ
 @main
 struct MeshCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "mesh", abstract: "Takes connections of enrolled agents and keeps their leases; runs until SIGTERM.",
+        commandName: "mesh", abstract: "Takes connections of enrolled agents and chooses who answers; runs until SIGTERM.",
         discussion: """
-            Reads database.url, redis.socket, runtime.dir, mesh.secret_key, mesh.listen, mesh.number, router.seed, time.scale and
-            worker.metrics_port.
+            Reads database.url, redis.socket, runtime.dir, mesh.secret_key, mesh.listen, mesh.number, mesh.region, router.file, router.seed, time.scale and
+            worker.metrics_port. SIGHUP makes it read the router's file again.
             """)
 
     func run() throws {
-        let process = try WorkerProcess("mesh")
+        let process = try WorkerProcess("mesh", takesHangups: true)
         guard !process.configuration.mesh.secretKey.isEmpty else {
             throw ConfigurationError("mesh.secret_key: missing (32 bytes in base64)")
         }
@@ -33,9 +34,20 @@ struct MeshCommand: ParsableCommand {
         let broker = try Broker(
             context: context, keys: keys.curve, address: process.configuration.mesh.listen,
             gatewayAddress: "ipc://" + process.configuration.meshSocket(process.configuration.mesh.number), directory: directory,
-            timeScale: process.configuration.timeScale, seed: process.configuration.mesh.seed, metrics: process.metrics,
+            region: process.configuration.mesh.region, chooser: try Chooser(process.configuration), timeScale: process.configuration.timeScale, seed: process.configuration.mesh.seed, metrics: process.metrics,
             logger: process.logger)
-        try process.serve { try broker.run(until: $0) }
+        let (changed, logger) = (broker.changed, process.logger)
+        try process.serve {
+            do {
+                let chooser = try Chooser(process.configuration)
+                changed.withLock { $0 = chooser }
+                logger.notice("read the router's file again")
+            } catch {
+                logger.error("the router's file is not taken; it goes on as before", metadata: ["error": "\(error)"])
+            }
+        } _: {
+            try broker.run(until: $0)
+        }
         withExtendedLifetime(gate) {}
         directory.stop()
     }

@@ -40,12 +40,14 @@ final class MeshRequest {
     var unackedChunks = 0
     var unackedBytes = 0
     var window = StreamWindow(places: 1)
+    /// Blocks of the prompt that the worker of this attempt was expected to have in its cache.
+    var expectedBlocks = 0
     var queueTime: Double = 0
     var decisionTime: Double = 0
     /// What the last failed attempt was about.
     var lastFailure = "upstream_error"
 
-    init(_ message: Message, _ route: RouteRequest, _ model: ModelVersion, from gateway: [UInt8], at now: Instant) {
+    init(_ message: Message, _ route: RouteRequest, _ model: ModelVersion, from gateway: [UInt8], in region: String, at now: Instant) {
         id = message.id
         self.gateway = gateway
         self.route = route
@@ -57,7 +59,10 @@ final class MeshRequest {
             project: route.dispatch.project, model: model, tier: route.tier, task: TaskMode(rawValue: route.task) ?? .chat,
             contextNeed: route.promptTokens + route.answerTokens, promptTokens: route.promptTokens)
         routing.regions = route.regions.map(Set.init)
-        routing.ingressRegion = route.ingressRegion
+        routing.agents = route.agents.map(Set.init)
+        routing.allowsSharedFallback = route.allowsSharedFallback
+        routing.features = Features(named: route.features)
+        routing.ingressRegion = route.ingressRegion ?? region
         routing.prefix = route.dispatch.prefix
         routing.profile = RoutingProfile(serviceTier: route.profile) ?? .balanced
         routing.hints = LatencyHints(timeToFirstToken: route.timeToFirstToken, timePerToken: route.timePerToken)
@@ -82,6 +87,21 @@ struct PoolName: Hashable {
 struct Pool {
     var queue = RequestQueue<String>()
     var shares = FairShare()
+}
+
+extension Features {
+    /// What is not known is not asked for.
+    init(named names: [String]) {
+        self = []
+        for name in names {
+            switch name {
+            case "tools": insert(.tools)
+            case "vision": insert(.vision)
+            case "guided_decoding": insert(.guidedDecoding)
+            default: break
+            }
+        }
+    }
 }
 
 extension RouteRequest {

@@ -105,8 +105,8 @@ class Mesh:
         eventually(lambda: self.admin.get(f"/v1/endpoints/{made['id']}").json().get("status") == "active", 30)
         return Tenant(self.project, self.key, Endpoint(made["id"], made["slug"], MODEL), Caller(self.stack.origin, self.key.key))
 
-    def agent(self, engine=None, *, region: str = "local", **values) -> Agent:
-        key = self.admin.send("POST", "/v1/management/join-keys", {"supported_tiers": self.tiers, "region": region})
+    def agent(self, engine=None, *, region: str = "local", tiers: list | None = None, **values) -> Agent:
+        key = self.admin.send("POST", "/v1/management/join-keys", {"supported_tiers": tiers or self.tiers, "region": region})
         assert key.status_code == 201, key.text
         engine = engine or self.engines[0]
         agent = Agent(self.stack, self.folder / f"agent-{len(self.agents)}", key.json()["key"], engine.url, **values)
