@@ -118,7 +118,8 @@ let package = Package(
         .executableTarget(
             name: "sweeper",
             dependencies: [
-                "Accounts", "Configuration", "Tenancy", "Jobs", "Server", "Billing", "Notifications", "ObjectStore", "Storage", "Threads",
+                "Accounts", "Agents", "Configuration", "Tenancy", "Jobs", "Server", "Billing", "Notifications", "ObjectStore", "Storage",
+                "Threads",
                 "Worker",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

@@ -88,6 +88,8 @@ import Testing
         "Sources/Agents/SharedAgents.swift",
         // Agents of all projects come in by one door, and the mesh says when they come and go.
         "Sources/Agents/AgentEvent.swift", "Sources/Agents/MeshStore.swift", "workers/mesh/AgentDirectory.swift",
+        // The router chooses for all projects.
+        "Sources/Agents/RoutingDecisions.swift", "workers/mesh/DecisionLog.swift",
         // Workers do the jobs of all projects; requests write them as their tenant.
         "Sources/Jobs/Enqueue.swift", "Sources/Jobs/Events.swift", "Sources/Jobs/JobReadout.swift", "Sources/Jobs/JobRun.swift",
         "Sources/Jobs/JobStore.swift", "Sources/Jobs/JobSweep.swift", "Sources/Jobs/Worker.swift", "Sources/Worker/WorkerProcess.swift",

@@ -1,10 +1,12 @@
 """What the choice of an agent depends on, and how it is explained (spec 05 §2-5, §7; 07 §6)."""
 
+import re
 import signal
+import subprocess
 
 import pytest
 
-from harness.agents import Mesh
+from harness.agents import Mesh, binary
 from harness.calls import Caller, expect_error
 from harness.raw import RawCall
 from harness.router import EXPLAIN, SIGNALS, RouterFile, explanation, prompt, signals
@@ -319,3 +321,20 @@ def test_the_same_prompt_of_another_project_matches_nothing(mesh, pair, usage, e
     finally:
         give(mesh)
     assert signals(mesh, "prefix_match", **values)[near] > 0.9
+
+
+def test_stored_choices_come_out_the_same_again(mesh, pair, stack, usage):
+    answers = [mesh.tenant.chat("hi") for _ in range(20)]
+    stored = "SELECT request_id, attempt, worker_id, explored, jsonb_array_length(candidates) AS candidates FROM routing_decisions WHERE request_id = ANY(%s)"
+    ids = [answer.headers["x-request-id"] for answer in answers]
+    rows = eventually(lambda: (found := usage.query(stored, ids)) and len(found) == 20 and found, 30)
+    chosen = {answer.headers["x-request-id"]: worker_of(answer) for answer in answers}
+    assert {row["request_id"]: row["worker_id"] for row in rows} == chosen
+    assert {(row["attempt"], row["candidates"]) for row in rows} == {(1, 2)}
+    again = subprocess.run([binary(stack).parent / "mesh", "replay"], capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0 and re.search(r"^(\d+) decisions, \1 the same again$", again.stdout, re.M), again.stdout + again.stderr
+    # What was drawn from is what it depends on.
+    usage.query("UPDATE routing_decisions SET seed = seed + 1, candidates = '[[\"x:agt_1\", 0.5, true]]' WHERE request_id = %s RETURNING 1", ids[0])
+    other = subprocess.run([binary(stack).parent / "mesh", "replay", "--request", ids[0]], capture_output=True, text=True, timeout=60)
+    assert other.returncode == 1 and "1 decisions, 0 the same again" in other.stdout
+    usage.query("DELETE FROM routing_decisions WHERE request_id = %s RETURNING 1", ids[0])

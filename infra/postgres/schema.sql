@@ -2077,6 +2077,45 @@ CREATE TABLE public.provider_events (
 
 
 --
+-- Name: routing_decisions; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.routing_decisions (
+    id bigint NOT NULL,
+    project_id text NOT NULL COLLATE pg_catalog."C",
+    request_id text NOT NULL COLLATE pg_catalog."C",
+    attempt integer NOT NULL,
+    model text NOT NULL,
+    tier text NOT NULL,
+    worker_id text NOT NULL,
+    explored boolean NOT NULL,
+    candidates jsonb NOT NULL,
+    sharpness integer NOT NULL,
+    epsilon double precision NOT NULL,
+    seed bigint NOT NULL,
+    decision_us integer NOT NULL,
+    decided_at timestamp with time zone NOT NULL,
+    CONSTRAINT routing_decisions_attempt_check CHECK ((attempt > 0)),
+    CONSTRAINT routing_decisions_candidates_check CHECK ((jsonb_typeof(candidates) = 'array'::text)),
+    CONSTRAINT routing_decisions_request_id_check CHECK ((char_length(request_id) <= 256))
+);
+
+
+--
+-- Name: routing_decisions_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.routing_decisions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.routing_decisions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
 -- Name: schema_migrations; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -2629,6 +2668,14 @@ ALTER TABLE ONLY public.provider_events
 
 
 --
+-- Name: routing_decisions routing_decisions_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.routing_decisions
+    ADD CONSTRAINT routing_decisions_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: schema_migrations schema_migrations_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2964,6 +3011,20 @@ CREATE INDEX orders_by_project ON public.orders USING btree (project_id, created
 --
 
 CREATE INDEX outbox_by_age ON public.outbox USING btree (created_at);
+
+
+--
+-- Name: routing_decisions_by_age; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX routing_decisions_by_age ON public.routing_decisions USING btree (decided_at);
+
+
+--
+-- Name: routing_decisions_by_request; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX routing_decisions_by_request ON public.routing_decisions USING btree (project_id, request_id);
 
 
 --
@@ -3320,6 +3381,14 @@ ALTER TABLE ONLY public.provider_customers
 
 
 --
+-- Name: routing_decisions routing_decisions_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.routing_decisions
+    ADD CONSTRAINT routing_decisions_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+
+
+--
 -- Name: storage_usage storage_usage_project_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -3508,6 +3577,12 @@ ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.provider_customers ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: routing_decisions; Type: ROW SECURITY; Schema: public; Owner: -
+--
+
+ALTER TABLE public.routing_decisions ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: storage_usage; Type: ROW SECURITY; Schema: public; Owner: -
 --
 
@@ -3688,6 +3763,13 @@ CREATE POLICY tenant ON public.projects TO xerotier_tenant USING ((id = current_
 --
 
 CREATE POLICY tenant ON public.provider_customers TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
+
+
+--
+-- Name: routing_decisions tenant; Type: POLICY; Schema: public; Owner: -
+--
+
+CREATE POLICY tenant ON public.routing_decisions TO xerotier_tenant USING ((project_id = current_setting('xerotier.project'::text, true))) WITH CHECK ((project_id = current_setting('xerotier.project'::text, true)));
 
 
 --
@@ -4357,6 +4439,14 @@ GRANT SELECT,INSERT ON TABLE public.provider_customers TO xerotier_system;
 --
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.provider_events TO xerotier_system;
+
+
+--
+-- Name: TABLE routing_decisions; Type: ACL; Schema: public; Owner: -
+--
+
+GRANT SELECT ON TABLE public.routing_decisions TO xerotier_tenant;
+GRANT SELECT,INSERT,DELETE ON TABLE public.routing_decisions TO xerotier_system;
 
 
 --

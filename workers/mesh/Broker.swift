@@ -23,6 +23,7 @@ final class Broker {
     let timeScale: Double
     /// Where requests of its gateways come in.
     let region: String
+    let decisions: DecisionLog
     let metrics: Metrics
     let logger: Logger
     private let agents: ZeroMQSocket
@@ -72,8 +73,9 @@ final class Broker {
     ///   - region: of this deployment.
     ///   - seed: of the choices; nil = another one each time.
     init(
-        context: ZeroMQContext, keys: CurveKeys, address: String, gatewayAddress: String, directory: AgentDirectory, region: String, chooser: Chooser, timeScale: Double,
-        seed: UInt64?, metrics: Metrics, logger: Logger
+        context: ZeroMQContext, keys: CurveKeys, address: String, gatewayAddress: String, directory: AgentDirectory, region: String,
+        chooser: Chooser, timeScale: Double,
+        seed: UInt64?, decisions: DecisionLog, metrics: Metrics, logger: Logger
     ) throws {
         let heartbeat = ZeroMQOption.heartbeat(milliseconds: 2_000, timeout: 6_000)
         agents = try ZeroMQSocket(
@@ -98,6 +100,7 @@ final class Broker {
         self.region = region
         self.chooser = chooser
         generator = SplitMix64(seed: seed ?? .random(in: 0...UInt64.max))
+        self.decisions = decisions
         self.metrics = metrics
         self.logger = logger
         metrics.gauge("mesh_sessions") { [counts] in Double(counts.withLock { $0.sessions }) }

@@ -1,3 +1,4 @@
+import Agents
 import Mesh
 import Routing
 import ZeroMQ
@@ -122,9 +123,13 @@ extension Broker {
         }
         if decision.draw.isExploration { metrics.count("router_explored_total") }
         metrics.histogram("router_decision_seconds").add(seconds: request.decisionTime)
+        decisions.add(
+            RoutingDecision(decision, among: workers.all, for: request, at: Double(Self.wallClock) / 1_000),
+            candidates: decision.candidates.count)
         let routed = Routed(
             workerID: worker, attempts: request.faults + 1, queueTime: Int(request.queueTime * 1e6),
-            decisionTime: Int(request.decisionTime * 1e6), credit: request.window.chunks, score: min(1, decision.candidates[decision.draw.place].score),
+            decisionTime: Int(request.decisionTime * 1e6), credit: request.window.chunks,
+            score: min(1, decision.candidates[decision.draw.place].score),
             isExploration: decision.draw.isExploration)
         try tell(
             gateway: request.gateway, Message(id: request.id, attempt: request.attempt, sequence: 0, time: Self.wallClock, .routed(routed)))

@@ -7,9 +7,15 @@ import ZeroMQ
 
 /// The router of the mesh: agents dial in to it.
 @main
+struct MeshProgram: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mesh", abstract: "The router of the mesh.", subcommands: [MeshCommand.self, ReplayCommand.self],
+        defaultSubcommand: MeshCommand.self)
+}
+
 struct MeshCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "mesh", abstract: "Takes connections of enrolled agents and chooses who answers; runs until SIGTERM.",
+        commandName: "run", abstract: "Takes connections of enrolled agents and chooses who answers; runs until SIGTERM.",
         discussion: """
             Reads database.url, redis.socket, runtime.dir, mesh.secret_key, mesh.listen, mesh.number, mesh.region, router.file, router.seed, time.scale and
             worker.metrics_port. SIGHUP makes it read the router's file again.
@@ -31,10 +37,13 @@ struct MeshCommand: ParsableCommand {
             if worker == nil { metrics.count("mesh_refused_total", #"reason="key""#) }
             return worker
         }
+        let decisions = DecisionLog(database: process.database, metrics: metrics, logger: process.logger)
         let broker = try Broker(
             context: context, keys: keys.curve, address: process.configuration.mesh.listen,
             gatewayAddress: "ipc://" + process.configuration.meshSocket(process.configuration.mesh.number), directory: directory,
-            region: process.configuration.mesh.region, chooser: try Chooser(process.configuration), timeScale: process.configuration.timeScale, seed: process.configuration.mesh.seed, metrics: process.metrics,
+            region: process.configuration.mesh.region, chooser: try Chooser(process.configuration),
+            timeScale: process.configuration.timeScale, seed: process.configuration.mesh.seed, decisions: decisions,
+            metrics: process.metrics,
             logger: process.logger)
         let (changed, logger) = (broker.changed, process.logger)
         try process.serve {
@@ -50,5 +59,6 @@ struct MeshCommand: ParsableCommand {
         }
         withExtendedLifetime(gate) {}
         directory.stop()
+        decisions.stop()
     }
 }

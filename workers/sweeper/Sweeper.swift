@@ -1,4 +1,5 @@
 import Accounts
+import Agents
 import ArgumentParser
 import Billing
 import Configuration
@@ -42,6 +43,7 @@ private struct Sweep {
     private let logger: Logger
     private let keysKept: Double
     private let deliveriesKept: Double
+    private let decisionsKept: Double
     private let queues = Lock<[String: JobQueueReadout]>([:])
     private let metrics: Metrics
     /// nil = there is no object store.
@@ -54,6 +56,7 @@ private struct Sweep {
     private static let keysInBatch = 1_000
     private static let deliveriesInBatch = 1_000
     private static let auditLinesInBatch = 1_000
+    private static let decisionsInBatch = 5_000
     /// Between two looks through the whole object store, or at the age of the audit log, in seconds.
     private static let night = 86_400.0
 
@@ -61,6 +64,7 @@ private struct Sweep {
         database = process.database
         ledger = Ledger(database: process.database, timeScale: process.configuration.timeScale)
         deliveriesKept = process.scaled(30 * 86_400)
+        decisionsKept = process.scaled(7 * 86_400)
         keysKept = process.scaled(Idempotency.Options().keptSeconds)
         logger = process.logger
         metrics = process.metrics
@@ -78,7 +82,7 @@ private struct Sweep {
 
     func run() throws {
         var failure: (any Error)?
-        for part in [sweepJobs, readQueues, expireHolds, forgetKeys, forgetDeliveries, trimAudit, sweepStorage] {
+        for part in [sweepJobs, readQueues, expireHolds, forgetKeys, forgetDeliveries, forgetDecisions, trimAudit, sweepStorage] {
             do { try part() } catch { failure = failure ?? error }
         }
         if let failure { throw failure }
@@ -134,6 +138,13 @@ private struct Sweep {
             try database.withConnection { try $0.forgetDeliveries(olderThan: deliveriesKept, most: most) }
         }
         if forgotten > 0 { logger.notice("old deliveries are forgotten", metadata: ["deliveries": "\(forgotten)"]) }
+    }
+
+    private func forgetDecisions() throws {
+        let forgotten = try inBatches(of: Self.decisionsInBatch) { most in
+            try database.withConnection { try $0.forgetRoutingDecisions(olderThan: decisionsKept, most: most) }
+        }
+        if forgotten > 0 { logger.notice("old choices of the router are forgotten", metadata: ["decisions": "\(forgotten)"]) }
     }
 
     private func trimAudit() throws {
