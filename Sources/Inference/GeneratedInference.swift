@@ -32,7 +32,8 @@ extension Acceptance {
                 id: Self.answerID(Asked.idPrefix, context.requestID), created: Int(createdAt / 1_000_000), model: endpoint.modelName,
                 serviceTier: asked.profile.name, fingerprint: endpoint.fingerprint),
             readings: accepted.readings, settlement: accepted.settlement, credit: held, upstream: wrap(accepted.upstream),
-            vendorEvents: vendorEvents, context: context)
+            vendorEvents: vendorEvents, context: context,
+            names: asked.answers == 1 ? routing?.prefix.map { AnswerNames(after: $0, isChat: Asked.surface == .chat) } : nil)
     }
 
     /// The request's id under another prefix: as unique, and without asking the kernel for random bits.

@@ -17,6 +17,8 @@ struct GenerationRun<Asked: GenerationRequest> {
     let upstream: any Upstream
     let vendorEvents: Bool
     let context: Context
+    /// nil where nobody keeps names of what was said.
+    let names: AnswerNames?
 
     /// A silent stream shows that it lives.
     private static var keepAliveInterval: Duration { .seconds(15) }
@@ -25,7 +27,14 @@ struct GenerationRun<Asked: GenerationRequest> {
 
     private var timeScale: Double { context.services.timeScale }
 
-    private func dispatch() -> any UpstreamCall { upstream.send(settlement.call(Asked.path, upstreamBody, in: context)) }
+    private func dispatch() -> any UpstreamCall {
+        names?.begin()
+        return upstream.send(settlement.call(Asked.path, upstreamBody, in: context))
+    }
+
+    private func noteNames(_ call: any UpstreamCall) {
+        if let seen = names?.names { call.hasSeen(seen) }
+    }
 
     // MARK: Whole answers
 
@@ -34,6 +43,7 @@ struct GenerationRun<Asked: GenerationRequest> {
         var call = dispatch()
         do {
             let answer = try receiveValidAnswer(&call)
+            noteNames(call)
             let headers = headers(call)
             var response: Response?
             try settle(Outcome(finishReason: answer.finishReason, usage: answer.usage), .now - context.start, call) { event in
@@ -76,7 +86,10 @@ struct GenerationRun<Asked: GenerationRequest> {
     }
 
     private func receiveAnswer(_ call: any UpstreamCall) throws -> Asked.Answer {
-        try settlement.answer(of: call, in: context) { try asked.answer(rewriting: $0, as: identity) }
+        try settlement.answer(of: call, in: context) { root in
+            names?.take(root)
+            return try asked.answer(rewriting: root, as: identity)
+        }
     }
 
     // MARK: Streams
@@ -171,6 +184,7 @@ struct GenerationRun<Asked: GenerationRequest> {
                 nextComment = now + keepAlive
             case .finished:
                 guard grammar.isComplete else { throw Self.interrupted }
+                noteNames(call)
                 return
             case .fault(let fault): throw fault
             case .clientGone: throw ClientGone()
@@ -193,10 +207,16 @@ struct GenerationRun<Asked: GenerationRequest> {
     private func receive(_ chunk: UnsafeRawBufferPointer, _ grammar: inout Asked.Grammar) throws -> [UInt8] {
         // No chunk has more tokens than bytes.
         guard let credit, !credit.covers(grammar.tally.producedTokens + chunk.count) else {
-            return try context.services.parser.parse(chunk) { try grammar.receive($0) }
+            return try context.services.parser.parse(chunk) { root in
+                names?.take(root)
+                return try grammar.receive(root)
+            }
         }
         var next = grammar
-        let frames = try context.services.parser.parse(chunk) { try next.receive($0) }
+        let frames = try context.services.parser.parse(chunk) { root in
+            names?.take(root)
+            return try next.receive(root)
+        }
         // The engine's own count may come after the last token.
         guard next.tally.passedTokens == grammar.tally.passedTokens || credit.cover(next.tally.producedTokens) else { return [] }
         grammar = next

@@ -64,6 +64,11 @@ final class MeshCall: UpstreamCall {
 
     func cancel() { stop(.client) }
 
+    func hasSeen(_ names: [UInt64]) {
+        guard let router else { return }
+        upstream.links.send(Message(sequence: 0, time: 0, .extend(Extend(workerID: workerID, prefix: names))), to: router)
+    }
+
     private func stop(_ reason: Cancel.Reason) {
         guard !hasEnded else { return }
         hasEnded = true

@@ -19,9 +19,7 @@ public struct PromptNames: Sendable {
         var chain = try self.chain(root, at: endpoint)
         chain.addPart(root["tools"].map(\.text) ?? Self.nothing)
         if let own = endpoint.defaults.systemPrompt, !hasSystemMessage {
-            chain.begin(.message)
-            chain.add("system")
-            chain.begin(.content)
+            chain.begin(.message, of: "system")
             chain.add(own)
         }
         for message in root["messages"]?.elements ?? .none { Self.add(message, to: &chain) }
@@ -74,6 +72,13 @@ extension PrefixChain {
     enum Mark: UInt8 { case message = 0xff, content = 0xfe, member = 0xfd, part = 0xfc }
 
     mutating func begin(_ mark: Mark) { withUnsafeBytes(of: mark.rawValue) { add($0) } }
+
+    /// The text of a message follows.
+    mutating func begin(_ mark: Mark, of role: String) {
+        begin(mark)
+        add(role)
+        begin(.content)
+    }
 
     mutating func add(_ text: String) {
         var text = text

@@ -115,11 +115,14 @@ public protocol UpstreamCall: AnyObject {
     var score: Double? { get }
     /// The worker was chosen without regard to its score.
     var isExploration: Bool { get }
+    /// The answer is complete: its worker has seen the beginning that these name.
+    func hasSeen(_ names: [UInt64])
 }
 
 extension UpstreamCall {
     public var score: Double? { nil }
     public var isExploration: Bool { false }
+    public func hasSeen(_: [UInt64]) {}
     /// Of the worker; empty where it is not known.
     var region: String {
         guard let end = workerID.lastIndex(of: ":"), !workerID.hasPrefix("upstream:") else { return "" }

@@ -28,6 +28,7 @@ public enum Frame: Sendable, Equatable {
     case attach(Attach)
     case route(RouteRequest)
     case routed(Routed)
+    case extend(Extend)
     case explain(Explain)
     case explained(Explained)
 
@@ -47,7 +48,7 @@ public enum Frame: Sendable, Equatable {
         case curveRotate = "curve_rotate"
         case curveRotateAck = "curve_rotate_ack"
         case drain, bye
-        case attach, route, routed, explain, explained
+        case attach, route, routed, extend, explain, explained
 
         public func isSent(by sender: Sender) -> Bool {
             switch self {
@@ -55,7 +56,7 @@ public enum Frame: Sendable, Equatable {
             case .chunk, .done, .error: sender == .agent || sender == .relay
             case .welcome, .leaseAck, .dispatch, .modelAssign, .pause, .resume, .curveRotate: sender == .router
             case .credit, .cancel: sender == .router || sender == .gateway
-            case .attach, .route, .explain: sender == .gateway
+            case .attach, .route, .extend, .explain: sender == .gateway
             case .routed, .explained: sender == .relay
             case .drain: sender != .gateway
             case .bye: sender == .agent || sender == .router
@@ -95,6 +96,7 @@ public enum Frame: Sendable, Equatable {
         case .attach(let body): (.attach, body)
         case .route(let body): (.route, body)
         case .routed(let body): (.routed, body)
+        case .extend(let body): (.extend, body)
         case .explain(let body): (.explain, body)
         case .explained(let body): (.explained, body)
         }
@@ -128,6 +130,7 @@ public enum Frame: Sendable, Equatable {
         case .attach: self = .attach(try Attach(fields))
         case .route: self = .route(try RouteRequest(fields))
         case .routed: self = .routed(try Routed(fields))
+        case .extend: self = .extend(try Extend(fields))
         case .explain: self = .explain(try Explain(fields))
         case .explained: self = .explained(try Explained(fields))
         }

@@ -92,6 +92,28 @@ public struct RouteRequest: FrameFields {
     }
 }
 
+/// An answer that is over has made the beginning longer that its agent has seen.
+public struct Extend: FrameFields {
+    public var workerID: String
+    /// Of the prompt and the answer together.
+    public var prefix: [UInt64]
+
+    public init(workerID: String, prefix: [UInt64]) {
+        self.workerID = workerID
+        self.prefix = prefix
+    }
+
+    init(_ fields: FieldReader) throws(FrameError) {
+        workerID = try fields.text("worker_id")
+        prefix = try fields.hashes("prefix")
+    }
+
+    func write(to map: inout MessagePackMap) {
+        map.add("worker_id", workerID)
+        map.add("prefix", prefix)
+    }
+}
+
 /// An agent has been sent the request.
 public struct Routed: FrameFields {
     public var workerID: String

@@ -57,7 +57,9 @@ struct Eligibility {
         for place in workers.indices {
             let obstacle = request.obstacle(to: workers.baseAddress! + place, at: now)
             obstacles.append(obstacle)
-            if workers[place].project == request.project && request.isServed(by: workers.baseAddress! + place) { knowsPrivate = true }
+            if !request.allowsSharedFallback, !knowsPrivate, workers[place].project == request.project {
+                knowsPrivate = request.isServed(by: workers.baseAddress! + place)
+            }
             if obstacle == nil {
                 eligible.append(place)
                 if workers[place].project != nil { hasPrivate = true }
@@ -65,7 +67,7 @@ struct Eligibility {
         }
         if hasPrivate {
             exclude(.privateFirst) { workers[$0].project == nil }
-        } else if knowsPrivate && !request.allowsSharedFallback {
+        } else if knowsPrivate {
             exclude(.noSharedFallback) { workers[$0].project == nil }
         }
         if !request.triedWorkers.isEmpty, eligible.contains(where: { !request.triedWorkers.contains(workers[$0].id) }) {

@@ -165,6 +165,20 @@ def test_a_repeated_prompt_goes_where_it_is_warm_until_its_engine_is_restarted(m
         router.reset()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_next_turn_is_warm_where_the_answer_came_from(mesh, pair, stream):
+    near, _, _ = pair
+    said = "".join(f"word {number} of many, " for number in range(120 + stream))
+    turn = prompt(f"Say it ({stream}). " * 40, text=said, cached_tokens=900)
+    ask = mesh.tenant.stream if stream else mesh.tenant.chat
+    ask(headers=HERE, messages=turn, max_tokens=4_000)
+    following = [*turn, {"role": "assistant", "content": said}, {"role": "user", "content": "And now?"}]
+    blocks = explanation(mesh, messages=following)["prompt_blocks"]
+    assert blocks > 8
+    # All but what is new in the last turn.
+    eventually(lambda: signals(mesh, "prefix_match", messages=following)[near] > (blocks - 1) / blocks - 0.05, 10)
+
+
 def test_an_engine_that_finds_nothing_in_its_cache_is_warm_no_more(mesh, pair):
     near, _, _ = pair
     text = "The quick brown fox jumps over the lazy dog. " * 100

@@ -112,6 +112,7 @@ package struct Sample: Sendable, CustomStringConvertible {
                     workerID: "us-east-1:agt_1", attempts: 2, queueTime: 1_200, decisionTime: 90, credit: 64, score: 0.5,
                     isExploration: true)),
             "worker_id attempts queue_us decision_us credit", optional: "score explored"),
+        Sample(.extend(Extend(workerID: "us-east-1:agt_1", prefix: [1, .max])), "worker_id prefix"),
         Sample(
             .explain(
                 Explain(

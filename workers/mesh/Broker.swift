@@ -207,6 +207,8 @@ final class Broker {
             attached.insert(name)
             if isDraining { try tell(gateway: name, Message(sequence: 0, time: Self.wallClock, .drain(Drain(deadlineSeconds: 30)))) }
         case .route(let asked): try route(message, asked, from: name, at: Self.now)
+        case .extend(let seen):
+            if let slot = workers[seen.workerID]?.slot { index.insert(seen.prefix, at: slot, at: Self.now) }
         case .explain(let asked): try explain(message, asked, to: name, at: Self.now)
         case .credit(let credit): try pass(credit, to: message.id)
         case .cancel(let cancel): try end(message.id, cancel)
