@@ -166,6 +166,7 @@ def test_a_client_that_does_not_read_holds_the_engine_back_and_not_the_others(me
         return now == before and now < 20_000
 
     eventually(is_held, 60, every=1)
+    assert mesh.engines[0].record(slow.header("x-request-id"))["end"] == "running", "it is held, not ended"
     assert mesh.tenant.stream(script={"text": "quick"}).text() == "quick"
     slow.close()
 

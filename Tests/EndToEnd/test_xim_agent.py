@@ -235,11 +235,13 @@ def test_an_agent_with_a_stolen_identity_gets_no_answer(admin, agent, tmp_path, 
     state = other.state / "enrollment.json"
     theirs = next(line for line in listed(admin) if line["name"] == "thief")
     state.write_text(state.read_text().replace(theirs["worker_id"], mine["worker_id"]).replace(theirs["id"], mine["id"]))
-    before = refused()
-    with other.running():
-        eventually(lambda: refused() > before, 30)
-        assert '"connected"' not in other.log.read_text()
-        assert {line["status"] for line in listed(admin)} == {"pending"}
+    with agent.running():
+        eventually(lambda: next(line for line in listed(admin) if line["name"] == "victim")["status"] == "active", 30)
+        before = refused()
+        with other.running():
+            eventually(lambda: refused() > before, 30)
+            assert '"connected"' not in other.log.read_text()
+            assert {line["name"]: line["status"] for line in listed(admin)} == {"victim": "active", "thief": "pending"}
 
 
 def refused() -> float:

@@ -1,6 +1,6 @@
 """Peers of the mesh that are let in and then send what they should not (spec 05 §15): neither side falls over.
 
-The short ones take seconds; the long ones as long as XEROTIER_FUZZ_SECONDS says, 300 if it says nothing.
+The short ones take seconds; the long ones as long as FUZZ_SECONDS says, 300 if it says nothing.
 """
 
 import json
@@ -15,7 +15,7 @@ from harness.processes import Processes
 from harness.together import eventually
 
 SEED = int(os.environ.get("XEROTIER_TEST_SEED", "20261126"))
-LONG_S = int(os.environ.get("XEROTIER_FUZZ_SECONDS", "300"))
+LONG_S = int(os.environ.get("FUZZ_SECONDS", "300"))
 TIMES = pytest.mark.parametrize(
     "seconds", [pytest.param(5, marks=[pytest.mark.short, pytest.mark.limit(120)]), pytest.param(LONG_S, marks=[pytest.mark.long, pytest.mark.limit(LONG_S + 120)])]
 )
