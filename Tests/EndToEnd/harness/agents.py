@@ -95,11 +95,8 @@ class Mesh:
 
     def tenant_of(self, tier: str) -> Tenant:
         """An endpoint of this tier, and who calls it."""
-        body = {"slug": unique("ep"), "tier": tier, "model": MODEL, "context_length": 4096}
-        made = self.admin.send("POST", "/v1/endpoints", body | {"placement": {"allow_shared_fallback": True}})
-        if made.status_code == 400:
-            # Not every gateway lets that be chosen yet; where it cannot be, it is so.
-            made = self.admin.send("POST", "/v1/endpoints", body)
+        body = {"slug": unique("ep"), "tier": tier, "model": MODEL, "context_length": 4096, "placement": {"allow_shared_fallback": True}}
+        made = self.admin.send("POST", "/v1/endpoints", body)
         assert made.status_code == 201, made.text
         made = made.json()
         eventually(lambda: self.admin.get(f"/v1/endpoints/{made['id']}").json().get("status") == "active", 30)
