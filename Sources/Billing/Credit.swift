@@ -130,14 +130,16 @@ public final class Credit: Sendable {
     /// nil when the lease has ended.
     private func growLease(_ request: RequestCredit, _ ask: CreditAsk) throws -> Int64? {
         let (id, project) = (request.hold, request.project)
-        var step = state.withLock { $0.accounts[project, default: .init()].grow(id, ask, hasTried: false, now: .now) }
-        if case .call(let call) = step {
+        var step = state.withLock { $0.accounts[project, default: .init()].grow(id, ask, calls: 0, now: .now) }
+        var calls = 0
+        while case .call(let call) = step {
+            calls += 1
             let began = ContinuousClock.now
             let grant = try make(call, of: request.payer, for: request.requestID)
             if grant.granted == 0, grant.available >= call.ask.least { return nil }
             step = state.change { state in
                 state.accounts[project, default: .init()].answered(call, grant, began: began, now: .now, rules: rules)
-                return state.accounts[project, default: .init()].grow(id, ask, hasTried: true, now: .now)
+                return state.accounts[project, default: .init()].grow(id, ask, calls: calls, now: .now)
             }
         }
         request.limit = limit(of: project)

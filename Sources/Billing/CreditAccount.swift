@@ -148,14 +148,15 @@ package struct CreditAccount {
     }
 
     /// The next thing to do for a request that runs on a lease and needs more. It never waits for others.
-    package mutating func grow(_ id: ID<CreditHold>, _ ask: CreditAsk, hasTried: Bool, now: Instant) -> Step {
+    /// - Parameter calls: that were made for it already, at most two.
+    package mutating func grow(_ id: ID<CreditHold>, _ ask: CreditAsk, calls: Int, now: Instant) -> Step {
         guard let free = withLease(id, { $0.free }) else { return .refused }
-        if free >= ask.want || (hasTried && free >= ask.least) {
+        if free >= ask.want || (calls > 0 && free >= ask.least) {
             let amount = min(free, ask.want)
             withLease(id) { $0.take(amount, now) }
             return .taken(id, amount)
         }
-        if hasTried { return .refused }
+        if calls == 2 { return .refused }
         if isEmpty(now) {
             if free >= ask.least {
                 withLease(id) { $0.take(free, now) }
@@ -163,7 +164,9 @@ package struct CreditAccount {
             }
             guard free + (available ?? 0) >= ask.least else { return .refused }
         }
-        return .call(CreditCall(hold: id, target: .growth, ask: CreditAsk(want: ask.want - free, least: max(1, ask.least - free))))
+        // The first call is for what is missing. When others took what was free meanwhile, the second is for all: what it brings is taken under one lock.
+        let missing = calls == 0 ? CreditAsk(want: ask.want - free, least: max(1, ask.least - free)) : ask
+        return .call(CreditCall(hold: id, target: .growth, ask: missing))
     }
 
     private mutating func take(_ amount: Int64, _ now: Instant) -> Step? {

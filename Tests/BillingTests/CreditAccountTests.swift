@@ -79,7 +79,7 @@ private struct World {
     mutating func grow(_ index: Int, _ call: CreditCall?) {
         let ask = CreditAsk(want: 1_000, least: 1)
         guard account.leases.contains(where: { $0.id == running[index].hold }) else { return }
-        switch account.grow(running[index].hold, ask, hasTried: call != nil, now: now) {
+        switch account.grow(running[index].hold, ask, calls: call == nil ? 0 : 1, now: now) {
         case .taken(_, let amount): running[index].held += amount
         case .call(let call): calls.append((call, nil, index < running.count ? index : nil))
         case .refused, .wait: break
@@ -247,6 +247,32 @@ private struct World {
         tried.own = true
         let ask = CreditAsk(want: 5_000, least: 1_500)
         #expect(account.step(ask, tried, now: start, rules: rules, newID: { .random() }) == .taken(both.hold, 1_900))
+    }
+
+    @Test func aRequestThatGrowsIsNotRefusedForWhatOthersTookMeanwhile() {
+        var account = account(leased: 199, available: 1_000_000)
+        guard case .taken(let lease, _) = step(&account, 100) else { Issue.record("not taken"); return }
+        let ask = CreditAsk(want: 100, least: 50)
+        func grow(calls: Int) -> CreditAccount.Step { account.grow(lease, ask, calls: calls, now: start) }
+        // Both lack one of the hundred, of which 99 are free.
+        guard case .call(let first) = grow(calls: 0), case .call(let second) = grow(calls: 0) else { Issue.record("no call"); return }
+        #expect(first.ask.want == 1 && second.ask.want == 1)
+        account.answered(first, CreditGrant(granted: 1, available: 999_999), began: start, now: start, rules: rules)
+        #expect(grow(calls: 1) == .taken(lease, 100))
+        account.answered(second, CreditGrant(granted: 1, available: 999_998), began: start, now: start, rules: rules)
+        guard case .call(let all) = grow(calls: 1) else { Issue.record("no call"); return }
+        #expect(all.ask == ask)
+        account.answered(all, CreditGrant(granted: 100, available: 999_898), began: start, now: start, rules: rules)
+        #expect(grow(calls: 2) == .taken(lease, 100))
+    }
+
+    @Test func aRequestThatGrowsIsRefusedWhereTheLedgerHasNoMore() {
+        var account = account(leased: 199, available: 1)
+        guard case .taken(let lease, _) = step(&account, 100) else { Issue.record("not taken"); return }
+        let ask = CreditAsk(want: 400, least: 200)
+        guard case .call(let call) = account.grow(lease, ask, calls: 0, now: start) else { Issue.record("no call"); return }
+        account.answered(call, CreditGrant(granted: 0, available: 1), began: start, now: start, rules: rules)
+        #expect(account.grow(lease, ask, calls: 1, now: start) == .refused)
     }
 
     @Test func aLeaseIsRenewedAt20SecondsAndGivenBackWhenNobodyUsesIt() {
