@@ -162,4 +162,30 @@ import Testing
         index.apply(sequence: 1, removed: [], isCleared: true, at: 2)
         #expect(abs(part(of: "proj_a", prompt) - 0.25) < 0.05)
     }
+
+    /// Whoever has begun the hot prompt is warm, too, so that a prompt that is hot for longer spreads as far as its load needs.
+    @Test(arguments: [16, 32, 48, 64]) func aHotPromptUsesAllOfEightWorkersWhereItsLoadIsMoreThanOneCanHave(atATime: Int) throws {
+        var workers = Pool.workers(8)
+        var index = PrefixIndex(start: 0)
+        let prompt = try hashes(text(4_096))
+        index.insert(prompt, at: 2, at: Pool.now)
+        let request = Pool.request { $0.prefix = prompt }
+        var generator = SplitMix64(seed: 9)
+        var running: [Int] = []
+        var answered = [Int](repeating: 0, count: 8)
+        for _ in 0..<2_000 {
+            if running.count == atATime {
+                let place = running.remove(at: Int.random(in: running.indices, using: &generator))
+                workers[place].ended(project: "proj_a", tokens: 800, model: Pool.model, .answered(Pool.timings(total: 600)), at: Pool.now)
+                answered[place] += 1
+            }
+            let choice = Chooser().choose(
+                for: request, among: workers, index: index, entitlement: Pool.evenly, at: Pool.now, using: &generator)
+            let place = try #require(choice.decision).chosen
+            workers[place].began(project: "proj_a", tokens: 800)
+            index.insert(prompt, at: workers[place].slot, at: Pool.now)
+            running.append(place)
+        }
+        #expect(answered.allSatisfy { $0 > 0 })
+    }
 }
