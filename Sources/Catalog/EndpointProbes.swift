@@ -82,14 +82,17 @@ extension SystemConnection {
         ).map { try $0.storedEndpoint(of: $0.get("project_id")) }
     }
 
-    /// What the engines of the agents say that serve an endpoint without an upstream, as far as they agree; the least of their sizes.
+    /// What the engines of the agents say that serve an endpoint without an upstream, as far as they agree. Who has the context and the eyes for a request the
+    /// router knows, so of those it is the most that counts; nil where one does not say.
     /// - Returns: nil where none is connected.
     fileprivate func reportOfAgents(for endpoint: EndpointRecord) throws -> EngineReport? {
         let row = try query(
             """
             SELECT count(*) AS models, CASE WHEN count(DISTINCT coalesce(m->>'engine', '')) = 1 THEN min(m->>'engine') END AS engine,
-                min((m->>'context_length')::bigint) AS context_length, min((m->>'vocabulary')::bigint) AS vocabulary,
-                bool_and((m->>'reads_images')::boolean) AS reads_images, bool_and((m->>'reads_audio')::boolean) AS reads_audio
+                CASE WHEN count(m->>'context_length') = count(*) THEN max((m->>'context_length')::bigint) END AS context_length,
+                min((m->>'vocabulary')::bigint) AS vocabulary,
+                CASE WHEN count(m->>'reads_images') = count(*) THEN bool_or((m->>'reads_images')::boolean) END AS reads_images,
+                bool_and((m->>'reads_audio')::boolean) AS reads_audio
             FROM agents a, jsonb_array_elements(a.models) m
             WHERE (a.project_id = \(endpoint.projectID) OR a.project_id IS NULL) AND a.revoked_at IS NULL AND a.is_online AND NOT a.awaits_approval
                 AND (a.supported_tiers IS NULL OR \(endpoint.tier.slug) = ANY (a.supported_tiers))

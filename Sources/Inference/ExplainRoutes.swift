@@ -23,9 +23,7 @@ public struct ExplainRoutes: Sendable {
         let headers = try RoutingHeaders(request)
         try headers.check(prepared.endpoint)
         prepared.routing?.take(headers)
-        let chat = prepared.chat
-        prepared.routing?.expect(
-            chat.profile, promptTokens: chat.promptEstimate, answerTokens: chat.prompts * min(chat.maxTokens ?? 256, 256))
+        prepared.routing?.expect(prepared.chat, prepared.body)
         guard prepared.routing != nil else {
             throw APIError(
                 .unsupportedValue, "'\(prepared.endpoint.slug)' has an upstream of its own: the router chooses nobody for it.",
@@ -35,7 +33,7 @@ public struct ExplainRoutes: Sendable {
             throw APIError(.noWorkerAvailable, "No worker is available: this deployment takes no agents.", retryAfter: 30)
         }
         let asked = UpstreamRequest(
-            path: ChatRequest.path, body: [], isStream: chat.isStream, requestID: context.requestID, deadline: .now,
+            path: ChatRequest.path, body: [], isStream: prepared.chat.isStream, requestID: context.requestID, deadline: .now,
             queueWait: .zero, clientDescriptor: nil, routing: prepared.routing)
         // No connection to the database is held meanwhile.
         let response = Self.response(try mesh.explain(asked), prepared)

@@ -14,12 +14,11 @@ extension Acceptance {
     ) throws -> GenerationRun<Asked> {
         var body = body
         var held: OutputCredit?
-        let answerTokens = asked.prompts * min(asked.maxTokens ?? 256, 256)
         var routing = routing
-        routing?.expect(asked.profile, promptTokens: asked.promptEstimate, answerTokens: answerTokens)
+        routing?.expect(asked, body)
         let accepted = try accept(
             Asked.surface, at: endpoint, asked.profile, isStream: asked.isStream, routing: routing,
-            tokenEstimate: asked.promptEstimate + answerTokens, createdAt: createdAt, context
+            tokenEstimate: asked.promptEstimate + asked.usualAnswerTokens, createdAt: createdAt, context
         ) { payer in
             held = try OutputCredit.hold(
                 asked, mostTokens: body.mostTokens, at: endpoint, by: payer, for: context.requestID, from: credit)

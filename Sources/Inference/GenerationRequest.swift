@@ -41,6 +41,8 @@ extension GenerationRequest {
     /// Answers to all prompts.
     package var answers: Int { prompts * options.choices }
     package var profile: RoutingProfile { options.profile }
+    /// What rates and shares reckon with before the answer is known.
+    package var usualAnswerTokens: Int { prompts * min(maxTokens ?? 256, 256) }
 }
 
 /// How long an input of the model is, about, at least, and at most, in tokens.

@@ -28,7 +28,7 @@ public final class MeshUpstream: Upstream {
             prefix: asked.prefix?.hashes ?? [], project: endpoint.projectID.description, trace: request.requestID)
         return RouteRequest(
             dispatch, isStream: request.isStream, tier: endpoint.tier.slug, queueWait: max(0, request.queueWait.microseconds / 1_000),
-            promptTokens: asked.promptTokens, answerTokens: asked.answerTokens, profile: asked.profile,
+            promptTokens: asked.promptTokens, answerTokens: asked.answerTokens, contextNeed: asked.contextNeed, profile: asked.profile,
             regions: endpoint.placement.regions(pinnedTo: asked.region),
             agents: endpoint.placement.agents.isEmpty ? nil : endpoint.placement.agents,
             allowsSharedFallback: endpoint.placement.allowsSharedFallback, features: asked.features,

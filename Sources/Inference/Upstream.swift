@@ -52,6 +52,8 @@ public struct RoutedRequest: Sendable {
     /// Estimated.
     public var promptTokens = 0
     public var answerTokens = 0
+    /// What no tokenizer could make the prompt shorter than, and the answer that is asked for: a worker with a smaller context cannot have it.
+    public var contextNeed = 0
     /// The only region that is allowed.
     public var region: String?
     /// Milliseconds.
@@ -74,6 +76,11 @@ public struct RoutedRequest: Sendable {
     mutating func expect(_ profile: RoutingProfile, promptTokens: Int, answerTokens: Int) {
         self.profile = profile.name
         (self.promptTokens, self.answerTokens) = (promptTokens, answerTokens)
+    }
+
+    mutating func expect<Asked: GenerationRequest>(_ asked: Asked, _ body: UpstreamBody) {
+        expect(asked.profile, promptTokens: asked.promptEstimate, answerTokens: asked.usualAnswerTokens)
+        contextNeed = asked.longestPrompt.least + min(asked.maxTokens ?? 0, body.mostTokens ?? .max)
     }
 }
 

@@ -20,6 +20,8 @@ public struct RouteRequest: FrameFields {
     public var promptTokens: Int
     /// Estimated, of the answer.
     public var answerTokens: Int
+    /// Tokens that the worker's context must have room for.
+    public var contextNeed: Int
     /// `service_tier` of the request.
     public var profile: String
     /// Regions that are allowed; nil = any.
@@ -37,7 +39,8 @@ public struct RouteRequest: FrameFields {
     public var timePerToken: Double?
 
     public init(
-        _ dispatch: Dispatch, isStream: Bool, tier: String, queueWait: Int, promptTokens: Int, answerTokens: Int, profile: String,
+        _ dispatch: Dispatch, isStream: Bool, tier: String, queueWait: Int, promptTokens: Int, answerTokens: Int, contextNeed: Int = 0,
+        profile: String,
         regions: [String]? = nil, agents: [String]? = nil, allowsSharedFallback: Bool = true, features: [String] = [],
         ingressRegion: String? = nil, timeToFirstToken: Double? = nil, timePerToken: Double? = nil
     ) {
@@ -47,6 +50,7 @@ public struct RouteRequest: FrameFields {
         self.queueWait = queueWait
         self.promptTokens = promptTokens
         self.answerTokens = answerTokens
+        self.contextNeed = contextNeed
         self.profile = profile
         self.regions = regions
         self.agents = agents
@@ -64,6 +68,7 @@ public struct RouteRequest: FrameFields {
         queueWait = try fields.integer("queue_wait_ms")
         promptTokens = try fields.integer("prompt_tokens", 0...1_000_000_000)
         answerTokens = try fields.integer("answer_tokens", 0...1_000_000_000)
+        contextNeed = try fields.integer("context_need", 0...1_000_000_000)
         profile = try fields.text("profile")
         regions = fields.has("regions") ? try fields.ids("regions") : nil
         agents = fields.has("agents") ? try fields.ids("agents") : nil
@@ -81,6 +86,7 @@ public struct RouteRequest: FrameFields {
         map.add("queue_wait_ms", queueWait)
         map.add("prompt_tokens", promptTokens)
         map.add("answer_tokens", answerTokens)
+        map.add("context_need", contextNeed)
         map.add("profile", profile)
         if let regions { map.add("regions", regions) }
         if let agents { map.add("agents", agents) }

@@ -7,10 +7,11 @@ import subprocess
 import pytest
 
 from harness.agents import Mesh, binary
-from harness.calls import Caller, expect_error
+from harness.calls import Caller, expect_error, messages, script
 from harness.raw import RawCall
 from harness.router import EXPLAIN, SIGNALS, RouterFile, explanation, prompt, signals
 from harness.together import eventually
+from test_engines import LLAMA
 
 REGION, PIN = "eu-west-1", {"X-Xerotier-Region": "eu-west-1"}
 IDLE = {"vllm:num_requests_waiting": 0}
@@ -111,6 +112,29 @@ def test_a_region_pin_is_never_left(mesh, pair):
 
 def test_an_upstream_of_ones_own_is_in_no_region(tenant):
     expect_error(tenant.chat("hi", headers=PIN), 503, "no_worker_available", param="X-Xerotier-Region")
+
+
+def test_a_prompt_goes_where_it_fits_and_a_picture_where_it_is_seen(mesh, pair, engines):
+    engines[2].behave(models=["scripted-model"], model_members=LLAMA)
+    blind = mesh.agent(engines[2])
+    try:
+        short = {"messages": messages(script(text="x"))}
+        long = {"messages": messages("word " * 1000)}
+        picture = {"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]}
+        eventually(lambda: blind.worker in eligible(mesh, **short), 30)
+
+        def reason(asked) -> str:
+            return next(worker["reason"] for worker in explanation(mesh, **asked)["data"] if worker["worker_id"] == blind.worker)
+
+        # What an agent says of its engine comes with its next sign of life.
+        eventually(lambda: reason(long) == "context", 30)
+        assert reason(short | {"max_tokens": 600}) == "context" and reason(picture) == "features"
+        for asked in (long, short | {"max_tokens": 600}, picture):
+            assert set(eligible(mesh, **asked)) == set(pair[:2])
+            assert blind.worker not in workers_of(mesh, 6, **asked)
+    finally:
+        blind.stop()
+        engines[2].behave_well()
 
 
 def test_a_placement_names_agents_and_regions(mesh, pair):

@@ -101,10 +101,11 @@ package struct Sample: Sendable, CustomStringConvertible {
                     Dispatch(
                         work: .inference(.chat, model: .init(id: "model_1", version: "3"), body: Array("{}".utf8)), deadline: 60_000,
                         priority: 25, credit: 64, cacheSalt: "salt", prefix: [1, .max], project: "proj_1", trace: "req_1"),
-                    isStream: true, tier: "self_hosted", queueWait: 5_000, promptTokens: 12, answerTokens: 256, profile: "default",
-                    regions: ["us-east-1"], agents: ["agt_1"], allowsSharedFallback: false, features: ["tools"], ingressRegion: "us-east-1",
+                    isStream: true, tier: "self_hosted", queueWait: 5_000, promptTokens: 12, answerTokens: 256, contextNeed: 10,
+                    profile: "default", regions: ["us-east-1"], agents: ["agt_1"], allowsSharedFallback: false, features: ["tools"],
+                    ingressRegion: "us-east-1",
                     timeToFirstToken: 200, timePerToken: 20)),
-            "task model_id version body deadline_ms priority credit prefix project stream tier queue_wait_ms prompt_tokens answer_tokens profile",
+            "task model_id version body deadline_ms priority credit prefix project stream tier queue_wait_ms prompt_tokens answer_tokens context_need profile",
             optional: "cache_salt trace regions agents shared_fallback features ingress_region ttft_ms tpot_ms"),
         Sample(
             .routed(
@@ -122,7 +123,7 @@ package struct Sample: Sendable, CustomStringConvertible {
                             credit: 0,
                             project: "proj_1"),
                         isStream: false, tier: "self_hosted", queueWait: 0, promptTokens: 12, answerTokens: 256, profile: "default"))),
-            "task model_id version body deadline_ms priority credit prefix project stream tier queue_wait_ms prompt_tokens answer_tokens profile"
+            "task model_id version body deadline_ms priority credit prefix project stream tier queue_wait_ms prompt_tokens answer_tokens context_need profile"
         ),
         Sample(
             .explained(

@@ -322,13 +322,15 @@ extension Broker {
 }
 
 extension MeshRequest {
-    /// Requests of a project with equal needs can go to the same workers.
+    private var contextMagnitude: Int { routing.contextNeed < 2_048 ? 0 : Int.bitWidth - routing.contextNeed.leadingZeroBitCount }
+
+    /// Requests of a project with equal needs can go to the same workers. Of contexts the magnitude counts, and none that all have.
     var needs: String {
         guard
             route.regions != nil || route.agents != nil || !routing.features.isEmpty || !routing.triedWorkers.isEmpty
-                || !routing.allowsSharedFallback
+                || !routing.allowsSharedFallback || contextMagnitude > 0
         else { return "" }
         return "\(route.regions?.sorted() ?? ["any"]) \(route.agents?.sorted() ?? ["any"]) \(routing.allowsSharedFallback) "
-            + "\(routing.features.rawValue) \(routing.triedWorkers.sorted())"
+            + "\(routing.features.rawValue) \(contextMagnitude) \(routing.triedWorkers.sorted())"
     }
 }

@@ -90,7 +90,8 @@ extension Broker {
             var models = WorkerModels()
             for report in reports where report.state == .ready {
                 let version = ModelVersion(id: report.modelID, version: report.version)
-                var model = Worker.Model(state: .loaded, tasks: .all, contextLength: .max, features: .all)
+                var model = Worker.Model(
+                    state: .loaded, tasks: .all, contextLength: report.facts.contextLength ?? .max, features: Features(report.facts))
                 if let known = worker.models[version] { model.history = known.history }
                 models[version] = model
             }
@@ -112,6 +113,11 @@ extension Broker {
         logger.notice("agent is gone", metadata: ["worker": "\(worker)", "reason": "\(reason)"])
         for request in running(on: worker) { try failAttempt(request, "upstream_error", at: Self.now) }
     }
+}
+
+extension Features {
+    /// What an agent does not say that it lacks, it has.
+    init(_ facts: ModelFacts) { self = facts.readsImages == false ? [.tools, .guidedDecoding] : .all }
 }
 
 extension AgentObject.Model {

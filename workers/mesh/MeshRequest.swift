@@ -57,7 +57,7 @@ final class MeshRequest {
         pool = PoolName(tier: route.tier, model: model)
         routing = RoutingRequest(
             project: route.dispatch.project, model: model, tier: route.tier, task: TaskMode(rawValue: route.task) ?? .chat,
-            contextNeed: route.promptTokens + route.answerTokens, promptTokens: route.promptTokens)
+            contextNeed: route.contextNeed, promptTokens: route.promptTokens)
         routing.regions = route.regions.map(Set.init)
         routing.agents = route.agents.map(Set.init)
         routing.allowsSharedFallback = route.allowsSharedFallback
