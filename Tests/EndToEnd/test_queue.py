@@ -1,4 +1,4 @@
-"""max_concurrent of an upstream: wait as long as the tier says, then 429 (issue item 8, spec 05 §1)."""
+"""max_concurrent of an upstream: wait as long as the tier says, then 429 (spec 05 §1)."""
 
 import time
 
