@@ -2,6 +2,7 @@ import Crypto
 import ObjectStore
 import OpenAI
 import Tenancy
+import Threads
 
 /// Takes the bytes of one object and stores them, frame by frame: one is put by a thread of its own while the next one is read, and a third is begun when
 /// the older of two puts is over, in its memory. A writer belongs to one thread. Until `commit` is part of a committed transaction nothing is visible;
@@ -19,8 +20,8 @@ public final class ObjectWriter {
     private let digest = SHA256.Stream()
     private var touchedAt = ContinuousClock.now
     private var isOver = false
-    /// Puts of frames before, the oldest one first, which may still go on. They give the frames back.
-    private var pending: [Meanwhile<[UInt8]>] = []
+    /// Puts of frames before, the oldest one first, which may still go on.
+    private var pending: [(put: Meanwhile<Void>, frame: SealedFrame)] = []
     /// Memory of a frame that is stored: getting and giving back 4 MiB costs as much as sealing it.
     private var spare: [UInt8] = []
     /// The only part of a small object, of which a hot copy is made once it is committed.
@@ -99,7 +100,7 @@ public final class ObjectWriter {
         guard !isOver else { return }
         isOver = true
         // What is put after it was removed would stay.
-        for put in pending { _ = try? put.wait() }
+        for each in pending { try? each.put.wait() }
         pending = []
         do {
             let parts = try objects.database.transaction(of: place.project) { connection in
@@ -123,11 +124,8 @@ public final class ObjectWriter {
 
     private func put() throws {
         let (key, sealed) = try seal(isLast: false)
-        pending.append(
-            Meanwhile("put") { [objects] in
-                try objects.watched { try objects.store.put(key, sealed) }
-                return sealed
-            })
+        let frame = SealedFrame(sealed)
+        pending.append((Meanwhile("put") { [objects] in try objects.watched { try objects.store.put(key, frame.bytes) } }, frame))
     }
 
     /// Makes a part of the frame, which the row allows for.
@@ -147,11 +145,32 @@ public final class ObjectWriter {
 
     /// Waits until so few puts are under way.
     private func settle(leaving most: Int) throws {
-        while pending.count > most { spare = try pending.removeFirst().wait() }
+        while pending.count > most {
+            let (put, frame) = pending.removeFirst()
+            try put.wait()
+            spare = frame.takeBytes()
+        }
     }
 
     private func touch(more: Int = 0) throws {
         try objects.database.transaction(of: place.project) { try $0.touchObject(place, parts: announced, reserving: more) }
         touchedAt = .now
+    }
+}
+
+/// A frame that is put by another thread, which still has it for a moment after it has said that it is done. So that nobody else holds the bytes
+/// themselves by then, and their memory can be used again.
+private final class SealedFrame: Sendable {
+    private let held: Lock<[UInt8]>
+
+    init(_ bytes: [UInt8]) { held = Lock(bytes) }
+
+    var bytes: [UInt8] { held.withLock { $0 } }
+
+    func takeBytes() -> [UInt8] {
+        held.withLock { bytes in
+            defer { bytes = [] }
+            return bytes
+        }
     }
 }
