@@ -30,6 +30,7 @@ let package = Package(
         .systemLibrary(name: "CPCRE2"),
         .systemLibrary(name: "CS3"),
         .systemLibrary(name: "CThreads"),
+        .systemLibrary(name: "CEpoll"),
         .systemLibrary(name: "CZeroMQ"),
         .systemLibrary(name: "CZstd"),
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
@@ -90,7 +91,7 @@ let package = Package(
             ]),
 
         // Pure: how the router judges and chooses workers. It knows nothing of the features and may be imported by any of them.
-        .target(name: "Routing", dependencies: ["Crypto"]),
+        .target(name: "Routing", dependencies: ["Crypto", "Threads"]),
 
         // Layer 4: executables.
         .executableTarget(
@@ -137,7 +138,8 @@ let package = Package(
         .executableTarget(
             name: "broker",
             dependencies: [
-                "Agents", "Configuration", "Crypto", "Mesh", "OpenAI", "Routing", "Server", "Tenancy", "Threads", "Worker", "ZeroMQ",
+                "Agents", "CEpoll", "Configuration", "Crypto", "Mesh", "OpenAI", "Routing", "Server", "Tenancy", "Threads", "Worker",
+                "ZeroMQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ],
             path: "workers/mesh"),

@@ -21,25 +21,32 @@ package final class Doorbell: Sendable {
 
     /// Waits for a ring, for the other descriptor to be readable or closed, or for the time to pass.
     package func wait(until instant: ContinuousClock.Instant, orDescriptor other: Int32? = nil) -> Outcome {
-        waitForInput(descriptor, other ?? -1, until: instant)
+        switch waitForInput(descriptor, other ?? -1, until: instant) {
+        case .first: .rung
+        case .second: .descriptorReady
+        case .timedOut: .timedOut
+        }
     }
 
     /// Waits for the time to pass; true when the descriptor became readable or closed before.
     package static func pause(until instant: ContinuousClock.Instant, unless descriptor: Int32?) -> Bool {
-        waitForInput(-1, descriptor ?? -1, until: instant) == .descriptorReady
+        waitForInput(-1, descriptor ?? -1, until: instant) == .second
     }
 }
 
-private func waitForInput(_ bell: Int32, _ other: Int32, until instant: ContinuousClock.Instant) -> Doorbell.Outcome {
+package enum InputOutcome: Sendable { case first, second, timedOut }
+
+/// Waits for one of two descriptors to be readable, the second also to be closed by its peer; see poll(2). The first has precedence; -1 is none.
+package func waitForInput(_ first: Int32, _ second: Int32, until instant: ContinuousClock.Instant) -> InputOutcome {
     let readable = Int16(POLLIN)
     let peerClosed: Int16 = 0x2000  // POLLRDHUP, which Swift does not import
     while true {
-        let bells = pollfd(fd: bell, events: readable, revents: 0)
-        var items = (bells, pollfd(fd: other, events: readable | peerClosed, revents: 0))
+        let one = pollfd(fd: first, events: readable, revents: 0)
+        var items = (one, pollfd(fd: second, events: readable | peerClosed, revents: 0))
         let milliseconds = (instant - .now).roundedUpMilliseconds
         _ = withUnsafeMutableBytes(of: &items) { poll($0.baseAddress?.assumingMemoryBound(to: pollfd.self), 2, milliseconds) }
-        if items.0.revents != 0 { return .rung }
-        if items.1.revents != 0 { return .descriptorReady }
+        if items.0.revents != 0 { return .first }
+        if items.1.revents != 0 { return .second }
         if instant <= .now { return .timedOut }
     }
 }

@@ -189,7 +189,7 @@ public final class HTTPTransfer {
 
 extension Duration {
     /// For C calls that take whole milliseconds: never early, never more than an hour.
-    var roundedUpMilliseconds: Int32 {
+    package var roundedUpMilliseconds: Int32 {
         let (seconds, attoseconds) = components
         if seconds >= 3600 { return 3_600_000 }
         if seconds < 0 || attoseconds < 0 { return 0 }

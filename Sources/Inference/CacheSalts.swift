@@ -1,12 +1,13 @@
 import Catalog
 import Crypto
-import Foundation
 import OpenAI
 import Server
+import Threads
 
 /// What an engine's prefix cache is salted with (05 §5): nobody can find out by timing what another project has asked a server that both use.
 public struct CacheSalts: Sendable {
     private let secret: [UInt8]
+    private let ofProjects = Remembered<ID<Project>, String>(most: 10_000)
 
     public init(secret: [UInt8]) { self.secret = secret }
 
@@ -26,14 +27,11 @@ public struct CacheSalts: Sendable {
 
     /// The same for all requests of a project; 22 characters.
     package func salt(of project: ID<Project>) -> String {
-        Self.text(HMAC.sha256(key: secret, Array(project.description.utf8)))
+        ofProjects.value(for: project) { Self.text(HMAC.sha256(key: secret, Array(project.description.utf8))) }
     }
 
     /// One that no other request has: nothing is found in the cache, nor found there later.
     package static func once() -> String { text(Random.bytes(32)) }
 
-    private static func text(_ bytes: [UInt8]) -> String {
-        let text = Data(bytes).base64EncodedString().replacing("+", with: "-").replacing("/", with: "_")
-        return String(text.prefix(22))
-    }
+    private static func text(_ bytes: [UInt8]) -> String { String(Base64URL.encode(bytes).prefix(22)) }
 }

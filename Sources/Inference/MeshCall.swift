@@ -1,21 +1,17 @@
 import HTTPClient
 import Mesh
 import OpenAI
-import ZeroMQ
 
 /// A call on its way through the mesh: the router chooses the agent, and tries others unseen; here are only the frames of the one that answers.
 final class MeshCall: UpstreamCall {
     private let request: UpstreamRequest
     private let upstream: MeshUpstream
     private let id: String
-    private let mailbox: MeshMailbox
-    private let start = ContinuousClock.now
     /// Routers to ask, the next one first.
     private var routers: [Int]
-    private var router: Int?
+    /// To the router that was asked.
+    private var connection: RouterConnection?
     private var credits = CreditReturns(StreamWindow(places: 1))
-    private var messages: [[ZeroMQPart]] = []
-    private var lost: Set<Int> = []
     /// Chunks of a stream that have come in one frame, the next one last.
     private var events: [[UInt8]] = []
     /// Bytes of the frame whose events are being given, to be acknowledged when the last of them was taken.
@@ -27,7 +23,7 @@ final class MeshCall: UpstreamCall {
     private var isAnswered = false
     private var fault: APIError?
     private var hasEnded = false
-    private(set) var workerID = "none"
+    private(set) var workerID = MeshCall.nobody
     private(set) var attempts = 1
     private(set) var queueTime: Duration = .zero
     private(set) var decisionTime: Duration = .zero
@@ -37,14 +33,15 @@ final class MeshCall: UpstreamCall {
     init(_ request: UpstreamRequest, of upstream: MeshUpstream) {
         self.request = request
         self.upstream = upstream
-        (id, mailbox) = upstream.links.open(request.requestID)
+        id = upstream.links.name(request.requestID)
         routers = upstream.links.routers(for: upstream.pool)
         askNext(else: Self.noWorker)
     }
 
     deinit {
         cancel()
-        upstream.links.close(id)
+        // Nothing is expected on it any more: it serves the next call.
+        if isAnswered, let connection { upstream.links.giveBack(connection) }
     }
 
     func next(until instant: ContinuousClock.Instant) -> UpstreamEvent {
@@ -57,28 +54,38 @@ final class MeshCall: UpstreamCall {
             if let event = events.popLast() { return give(event) }
             acknowledge()
             if isAnswered { return answer() }
-            if messages.isEmpty, let event = wait(until: instant) { return event }
-            if !messages.isEmpty { take(messages.removeFirst()) }
+            if let event = wait(until: instant) { return event }
         }
     }
 
     func cancel() { stop(.client) }
 
-    func hasSeen(_ names: [UInt64]) {
-        guard let router else { return }
-        upstream.links.send(Message(sequence: 0, time: 0, .extend(Extend(workerID: workerID, prefix: names))), to: router)
-    }
+    func hasSeen(_ names: [UInt64]) { tell(.extend(Extend(workerID: workerID, prefix: names))) }
 
     private func stop(_ reason: Cancel.Reason) {
         guard !hasEnded else { return }
         hasEnded = true
-        if !isAnswered { tell(.cancel(Cancel(reason: reason))) }
+        guard !isAnswered else { return }
+        tell(.cancel(Cancel(reason: reason)))
+        if workerID == Self.nobody { readWhoHadIt() }
+        connection = nil
     }
 
-    private func tell(_ frame: Frame) {
-        guard let router else { return }
-        upstream.links.send(Message(id: id, attempt: attempt, sequence: 0, time: 0, frame), to: router)
+    /// The router keeps the name of the agent until there is something of its answer, and says it at the latest when the request is over.
+    private func readWhoHadIt() {
+        let end = ContinuousClock.now + Self.lastWordsTime
+        while case .message(let message)? = connection?.next(until: end) { if case .routed = message.frame { take(message) } }
     }
+
+    private static let nobody = "none"
+    private static let lastWordsTime = Duration.milliseconds(100)
+
+    private func tell(_ frame: Frame) {
+        connection?.send(Message(id: id, attempt: attempt, sequence: 0, time: 0, frame), until: .now + Self.sendTime)
+    }
+
+    /// A large request may have to wait for the router to read it.
+    private static let sendTime = Duration.seconds(10)
 
     private func give(_ event: [UInt8]) -> UpstreamEvent {
         bytes.removeAll()
@@ -106,15 +113,12 @@ final class MeshCall: UpstreamCall {
 
     /// - Returns: nil when something has come.
     private func wait(until instant: ContinuousClock.Instant) -> UpstreamEvent? {
+        guard let connection else { return nil }
         let mayRunOut = !(request.isStream && hasGivenFrame)
         if mayRunOut && ContinuousClock.now >= request.deadline { return runOut() }
-        switch mailbox.bell.wait(until: mayRunOut ? min(instant, request.deadline) : instant, orDescriptor: request.clientDescriptor) {
-        case .rung:
-            let news = mailbox.take()
-            messages += news.messages
-            lost.formUnion(news.lost)
-            if messages.isEmpty { lookForLostRouter() }
-            return nil
+        switch connection.next(until: mayRunOut ? min(instant, request.deadline) : instant, orDescriptor: request.clientDescriptor) {
+        case .message(let message): take(message)
+        case .lost: loseRouter()
         case .descriptorReady:
             cancel()
             return .clientGone
@@ -122,6 +126,7 @@ final class MeshCall: UpstreamCall {
             if mayRunOut && ContinuousClock.now >= request.deadline { return runOut() }
             return .silence
         }
+        return nil
     }
 
     private func runOut() -> UpstreamEvent {
@@ -129,14 +134,8 @@ final class MeshCall: UpstreamCall {
         return .fault(UpstreamFault(APIError(.gatewayTimeout, "The request ran out of time before the model answered.")))
     }
 
-    private func take(_ parts: [ZeroMQPart]) {
-        defer { if messages.isEmpty { lookForLostRouter() } }
-        let message: Message?
-        do throws(FrameError) { message = try Message.read(parts[...], from: .relay) } catch {
-            stop(.client)
-            return fault = APIError.invalidUpstream
-        }
-        guard let message else { return }
+    private func take(_ message: Message) {
+        guard message.id == id else { return }
         if message.attempt != attempt {
             // What another attempt has begun is worth nothing.
             attempt = message.attempt
@@ -185,6 +184,7 @@ final class MeshCall: UpstreamCall {
         } else if failure.code == "no_worker_available" && !hasGivenFrame {
             // Another router may know one.
             isAnswered = false
+            if let connection { upstream.links.giveBack(connection) }
             askNext(else: Self.noWorker)
         } else {
             fault = Self.words(failure.code)
@@ -207,11 +207,9 @@ final class MeshCall: UpstreamCall {
 
     private static var noWorker: APIError { APIError(.noWorkerAvailable, "No worker is available right now.", retryAfter: 5) }
 
-    private func lookForLostRouter() {
-        guard let router, lost.contains(router), !isAnswered, !hasEnded else { return }
-        lost = []
+    private func loseRouter() {
+        connection = nil
         if hasGivenFrame {
-            self.router = nil
             fault = Self.words("stream_interrupted")
         } else {
             bytes.removeAll()
@@ -219,17 +217,14 @@ final class MeshCall: UpstreamCall {
         }
     }
 
-    /// Asks the next router, if there is one.
+    /// Asks the next router that is there.
     private func askNext(else failure: APIError) {
-        guard !routers.isEmpty else {
-            router = nil
-            return fault = failure
-        }
-        let next = routers.removeFirst()
-        router = next
-        // It may have been lost before, and is there again.
-        lost.remove(next)
         attempt = 0
-        tell(.route(upstream.route(request)))
+        while !routers.isEmpty {
+            connection = upstream.links.connection(to: routers.removeFirst())
+            if connection != nil { return tell(.route(upstream.route(request))) }
+        }
+        connection = nil
+        fault = failure
     }
 }

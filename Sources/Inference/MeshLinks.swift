@@ -1,73 +1,53 @@
 import Foundation
-import HTTPClient
 import Logging
 import Mesh
 import Threads
-import ZeroMQ
 
-/// This process' connections to the routers of its machine. Sockets of ZeroMQ belong to one thread, so one thread has them all: it sends what calls
-/// give it, and puts what comes into the mailbox of the call that it is for.
+/// This process' connections to the routers of its machine. A call has one for itself and reads it on its own thread, so that no other thread is woken
+/// on the way (`infra/decisions/0019`); connections that are free wait for the next call.
 public final class MeshLinks: Sendable {
+    private struct Router {
+        let path: String
+        /// The one that was used last is last.
+        var free: [RouterConnection] = []
+        let open = OpenConnections()
+        var isSilent = false
+    }
+
     private struct State {
-        var outbox: [(router: Int, parts: [ZeroMQPart])] = []
-        var mailboxes: [String: MeshMailbox] = [:]
         var routers: [Router]
         var nextNumber = 0
         var isStopping = false
     }
 
-    private struct Router {
-        var isConnected = false
-        var isDraining = false
-    }
+    private static let pingPause = 2.0
+    private static let answerTime = Duration.seconds(6)
 
-    private let state: Lock<State>
-    private let bell = Doorbell()
+    private let state: Monitor<State>
     private let logger: Logger
 
     /// Starts at once.
     /// - Parameter sockets: paths, one for each router.
     public init(sockets: [String], logger: Logger) {
         self.logger = logger
-        state = Lock(State(routers: Array(repeating: Router(), count: sockets.count)))
-        startThread("mesh-links") { [self] in
-            do { try run(sockets) } catch { logger.critical("the links to the mesh have failed", metadata: ["error": "\(error)"]) }
-        }
+        state = Monitor(State(routers: sockets.map { Router(path: $0) }))
+        for router in sockets.indices { startThread("router-\(router)") { [self] in watch(router) } }
     }
 
-    public func stop() {
-        state.withLock { $0.isStopping = true }
-        bell.ring()
-    }
+    public func stop() { state.change { $0.isStopping = true } }
 
-    /// A name for one call of a request, and where its frames go.
-    func open(_ requestID: String) -> (id: String, mailbox: MeshMailbox) {
-        let mailbox = MeshMailbox()
-        return state.withLock { state in
-            state.nextNumber += 1
-            let id = "\(requestID).\(state.nextNumber)"
-            state.mailboxes[id] = mailbox
-            return (id, mailbox)
-        }
-    }
-
-    func close(_ id: String) { state.withLock { _ = $0.mailboxes.removeValue(forKey: id) } }
-
-    func send(_ message: Message, to router: Int) {
-        let parts = message.parts
-        state.withLock { $0.outbox.append((router, parts)) }
-        bell.ring()
-    }
-
-    /// Connected routers in the order in which to ask them: by rendezvous hashing, so that all processes ask the same one for a pool, and those that end
-    /// last.
-    func routers(for pool: String) -> [Int] {
+    /// A name for one call of a request.
+    func name(_ requestID: String) -> String {
         state.withLock { state in
-            let hashed = state.routers.indices.filter { state.routers[$0].isConnected }.map { number in
-                (number: number, isDraining: state.routers[number].isDraining, hash: Self.hash("\(number)|\(pool)"))
-            }
-            return hashed.sorted { ($0.isDraining ? 1 : 0, $0.hash) < ($1.isDraining ? 1 : 0, $1.hash) }.map(\.number)
+            state.nextNumber += 1
+            return "\(requestID).\(state.nextNumber)"
         }
+    }
+
+    /// Routers in the order in which to ask them: by rendezvous hashing, so that all processes ask the same one for a pool.
+    func routers(for pool: String) -> [Int] {
+        let count = state.withLock { $0.routers.count }
+        return (0..<count).map { (number: $0, hash: Self.hash("\($0)|\(pool)")) }.sorted { $0.hash < $1.hash }.map(\.number)
     }
 
     /// FNV-1a, with the end of MurmurHash3, which spreads what differs in few bits.
@@ -79,116 +59,56 @@ public final class MeshLinks: Sendable {
         return hash ^ (hash >> 33)
     }
 
-    // MARK: - The thread
-
-    private struct Link {
-        let socket: ZeroMQSocket
-        let monitor: ZeroMQMonitor
-    }
-
-    private func run(_ paths: [String]) throws {
-        let context = try ZeroMQContext()
-        let links = try paths.enumerated().map { number, path in
-            let name = "gateway-\(getpid())-\(UUID().uuidString)"
-            let socket = try ZeroMQSocket(
-                context, .dealer,
-                ZeroMQOption.heartbeat(milliseconds: 2_000, timeout: 6_000) + ZeroMQOption.reconnect(milliseconds: 50, longest: 500) + [
-                    .identity(Array(name.utf8)), .sendHighWaterMark(0), .receiveHighWaterMark(0), .immediate, .longestPart(32 << 20),
-                    .linger(milliseconds: 0),
-                ])
-            let monitor = try ZeroMQMonitor(of: socket, in: context, name: "router-\(number)")
-            try socket.connect("ipc://" + path)
-            return Link(socket: socket, monitor: monitor)
-        }
-        let items =
-            [ZeroMQPoll.Item.descriptor(bell.descriptor)] + links.map { .socket($0.socket) } + links.map { .socket($0.monitor.socket) }
+    /// nil where the router is not there, is about to end, or does not answer.
+    func connection(to router: Int) -> RouterConnection? {
         while true {
-            let ready = try ZeroMQPoll.wait(for: items, atMost: .seconds(10))
-            for (number, link) in links.enumerated() {
-                // What came before the connection was lost counts.
-                if ready[1 + number] || ready[1 + links.count + number] { try receive(from: link, number) }
-                if ready[1 + links.count + number] { try look(at: link, number) }
-            }
-            if ready[0] {
-                bell.silence()
-                let (outbox, isStopping) = state.withLock { state in
-                    defer { state.outbox = [] }
-                    return (state.outbox, state.isStopping)
-                }
-                if isStopping { return }
-                for (router, parts) in outbox where try links[router].socket.send(parts) != .sent {
-                    mailbox(of: parts[1])?.lose(router)
-                }
-            }
+            let (free, entry) = state.withLock { ($0.routers[router].free.popLast(), $0.routers[router]) }
+            if entry.isSilent { return nil }
+            guard let free else { return try? RouterConnection(to: entry.path, router: router, in: entry.open) }
+            if free.isReady { return free }
         }
     }
 
-    private func receive(from link: Link, _ number: Int) throws {
-        while let parts = try link.socket.receive() {
-            guard parts.count > 1 else { continue }
-            if parts[1].count > 0 {
-                mailbox(of: parts[1])?.add(parts)
-            } else if case .drain = try? Message.read(parts[...], from: .relay)?.frame {
-                state.withLock { $0.routers[number].isDraining = true }
-            }
+    /// - Parameter connection: on which nothing is expected any more.
+    func giveBack(_ connection: RouterConnection) { state.withLock { $0.routers[connection.router].free.append(connection) } }
+
+    // MARK: - Whether they are alive
+
+    private enum Standing { case there, away, silent }
+
+    /// A router that has ended closes its connections; one that is stopped, or hangs, does not, and is asked.
+    private func watch(_ router: Int) {
+        let path = state.withLock { $0.routers[router].path }
+        var connection: RouterConnection?
+        var before: Standing?
+        while true {
+            if connection == nil { connection = try? RouterConnection(to: path, router: router) }
+            let standing = connection.map(standing) ?? .away
+            if standing != .there { connection = nil }
+            if standing != before { note(standing, of: router) }
+            before = standing
+            if state.wait(atMost: standing == .there ? Self.pingPause : 0.2, while: { !$0.isStopping }, then: { $0.isStopping }) { return }
         }
     }
 
-    private func mailbox(of id: ZeroMQPart) -> MeshMailbox? {
-        let id = id.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
-        return state.withLock { $0.mailboxes[id] }
-    }
-
-    private func look(at link: Link, _ number: Int) throws {
-        while let event = try link.monitor.next() {
-            switch event.kind {
-            case .admitted:
-                state.withLock { $0.routers[number] = Router(isConnected: true) }
-                _ = try link.socket.send(Message(sequence: 0, time: 0, .attach(Attach())).parts)
-                logger.notice("a router of the mesh is there", metadata: ["number": "\(number)"])
-            case .disconnected:
-                let mailboxes = state.withLock { state in
-                    state.routers[number] = Router()
-                    return Array(state.mailboxes.values)
-                }
-                for mailbox in mailboxes { mailbox.lose(number) }
-                logger.warning("a router of the mesh is gone", metadata: ["number": "\(number)"])
-            default: break
-            }
+    private func standing(_ connection: RouterConnection) -> Standing {
+        connection.send(Message(sequence: 0, time: 0, .ping(Ping())), until: .now + Self.answerTime)
+        return switch connection.next(until: .now + Self.answerTime) {
+        case .message: .there
+        case .lost: .away
+        case .timedOut, .descriptorReady: .silent
         }
     }
-}
 
-/// What has come for one call. Its thread sleeps on the bell, and on its client.
-final class MeshMailbox: Sendable {
-    private struct State {
-        var messages: [[ZeroMQPart]] = []
-        var lost: Set<Int> = []
-    }
-
-    let bell = Doorbell()
-    private let state = Lock(State())
-
-    fileprivate func add(_ message: [ZeroMQPart]) {
-        let isFirst = state.withLock { state in
-            state.messages.append(message)
-            return state.messages.count == 1
+    private func note(_ standing: Standing, of router: Int) {
+        logger.log(
+            level: standing == .there ? .notice : .warning, "a router of the mesh is \(standing)", metadata: ["number": "\(router)"])
+        let (open, freed) = state.withLock { state in
+            state.routers[router].isSilent = standing == .silent
+            defer { if standing == .silent { state.routers[router].free = [] } }
+            return (state.routers[router].open, state.routers[router].free)
         }
-        if isFirst { bell.ring() }
-    }
-
-    /// The router is gone, with what it had.
-    fileprivate func lose(_ router: Int) {
-        state.withLock { _ = $0.lost.insert(router) }
-        bell.ring()
-    }
-
-    /// All that has come, and routers that were lost after it.
-    func take() -> (messages: [[ZeroMQPart]], lost: Set<Int>) {
-        bell.silence()
-        return state.withLock { state in
-            defer { (state.messages, state.lost) = ([], []) }
-            return (state.messages, state.lost)
-        }
+        if standing == .silent { open.cut() }
+        withExtendedLifetime(freed) {}
     }
 }

@@ -25,7 +25,7 @@ public enum Frame: Sendable, Equatable {
     case curveRotateAck(CurveRotateAck)
     case drain(Drain)
     case bye(Bye)
-    case attach(Attach)
+    case ping(Ping)
     case route(RouteRequest)
     case routed(Routed)
     case extend(Extend)
@@ -48,7 +48,7 @@ public enum Frame: Sendable, Equatable {
         case curveRotate = "curve_rotate"
         case curveRotateAck = "curve_rotate_ack"
         case drain, bye
-        case attach, route, routed, extend, explain, explained
+        case ping, route, routed, extend, explain, explained
 
         public func isSent(by sender: Sender) -> Bool {
             switch self {
@@ -56,10 +56,10 @@ public enum Frame: Sendable, Equatable {
             case .chunk, .done, .error: sender == .agent || sender == .relay
             case .welcome, .leaseAck, .dispatch, .modelAssign, .pause, .resume, .curveRotate: sender == .router
             case .credit, .cancel: sender == .router || sender == .gateway
-            case .attach, .route, .extend, .explain: sender == .gateway
+            case .route, .extend, .explain: sender == .gateway
             case .routed, .explained: sender == .relay
-            case .drain: sender != .gateway
-            case .bye: sender == .agent || sender == .router
+            case .ping: sender == .gateway || sender == .relay
+            case .drain, .bye: sender == .agent || sender == .router
             }
         }
     }
@@ -93,7 +93,7 @@ public enum Frame: Sendable, Equatable {
         case .curveRotateAck(let body): (.curveRotateAck, body)
         case .drain(let body): (.drain, body)
         case .bye(let body): (.bye, body)
-        case .attach(let body): (.attach, body)
+        case .ping(let body): (.ping, body)
         case .route(let body): (.route, body)
         case .routed(let body): (.routed, body)
         case .extend(let body): (.extend, body)
@@ -127,7 +127,7 @@ public enum Frame: Sendable, Equatable {
         case .curveRotateAck: self = .curveRotateAck(try CurveRotateAck(fields))
         case .drain: self = .drain(try Drain(fields))
         case .bye: self = .bye(try Bye(fields))
-        case .attach: self = .attach(try Attach(fields))
+        case .ping: self = .ping(try Ping(fields))
         case .route: self = .route(try RouteRequest(fields))
         case .routed: self = .routed(try Routed(fields))
         case .extend: self = .extend(try Extend(fields))

@@ -1,7 +1,7 @@
 import MessagePack
 
-/// A gateway is there; the first that it says on a connection.
-public struct Attach: FrameFields {
+/// A gateway asks whether the router is alive, which answers with the same.
+public struct Ping: FrameFields {
     public init() {}
     init(_ fields: FieldReader) throws(FrameError) {}
     func write(to map: inout MessagePackMap) {}

@@ -31,7 +31,43 @@ public struct Message: Sendable, Equatable {
         self.frame = frame
     }
 
+    /// On a socket of ZeroMQ.
     public var parts: [ZeroMQPart] {
+        let body = map
+        let head = [ZeroMQPart(frame.kind.rawValue), ZeroMQPart(id)]
+        if body.count > Self.compressedAbove, let packed = Zstandard.compress(body) {
+            return head + [ZeroMQPart(packed), ZeroMQPart(Self.compressed)]
+        }
+        return head + [ZeroMQPart(body)]
+    }
+
+    /// Adds it to the bytes of a `MessageStream`.
+    public func append(to bytes: inout [UInt8]) {
+        let body = map
+        var (kind, id) = (frame.kind.rawValue, id)
+        kind.withUTF8 { kind in
+            id.withUTF8 { id in
+                MessageStream.begin(
+                    kind: UnsafeRawBufferPointer(kind), id: UnsafeRawBufferPointer(id), map: body.count, isCompressed: false, in: &bytes)
+            }
+        }
+        bytes += body
+    }
+
+    /// Adds a message that was read from a socket of ZeroMQ to the bytes of a `MessageStream`, as it is.
+    public static func append(_ parts: ArraySlice<ZeroMQPart>, to bytes: inout [UInt8]) {
+        let first = parts.startIndex
+        parts[first].withUnsafeBytes { kind in
+            parts[first + 1].withUnsafeBytes { id in
+                parts[first + 2].withUnsafeBytes { map in
+                    MessageStream.begin(kind: kind, id: id, map: map.count, isCompressed: parts.count == 4, in: &bytes)
+                    bytes.append(contentsOf: map)
+                }
+            }
+        }
+    }
+
+    private var map: [UInt8] {
         let fields = frame.body
         var map = MessagePackMap()
         map.add("v", Self.version)
@@ -39,12 +75,7 @@ public struct Message: Sendable, Equatable {
         map.add("s", sequence)
         map.add("t", time)
         fields.write(to: &map)
-        let body = MessagePackWriter.bytes(of: .map(map))
-        let head = [ZeroMQPart(frame.kind.rawValue), ZeroMQPart(id)]
-        if body.count > Self.compressedAbove, let packed = Zstandard.compress(body) {
-            return head + [ZeroMQPart(packed), ZeroMQPart(Self.compressed)]
-        }
-        return head + [ZeroMQPart(body)]
+        return MessagePackWriter.bytes(of: .map(map))
     }
 
     /// Reads what came from a peer that nobody vouches for.
@@ -53,9 +84,21 @@ public struct Message: Sendable, Equatable {
     public static func read(_ parts: ArraySlice<ZeroMQPart>, from sender: Frame.Sender) throws(FrameError) -> Message? {
         guard parts.count == 3 || parts.count == 4 else { throw .parts(parts.count) }
         let first = parts.startIndex
-        guard let name = word(parts[first], 1...kindLength), let id = word(parts[first + 1], 0...idLength) else { throw .malformedHead }
-        let map = try map(parts[first + 2], mark: parts.count == 4 ? parts[first + 3] : nil)
-        let fields = FieldReader(map)
+        if parts.count == 4 && parts[first + 3].bytes != compressed { throw .malformedCompression }
+        return try parts[first].withUnsafeBytes { kind throws(FrameError) in
+            try parts[first + 1].withUnsafeBytes { id throws(FrameError) in
+                try parts[first + 2].withUnsafeBytes { map throws(FrameError) in
+                    try read(kind: kind, id: id, map: map, isCompressed: parts.count == 4, from: sender)
+                }
+            }
+        }
+    }
+
+    static func read(
+        kind: UnsafeRawBufferPointer, id: UnsafeRawBufferPointer, map: UnsafeRawBufferPointer, isCompressed: Bool, from sender: Frame.Sender
+    ) throws(FrameError) -> Message? {
+        guard let name = word(kind, 1...kindLength), let id = word(id, 0...idLength) else { throw .malformedHead }
+        let fields = FieldReader(try self.map(map, isCompressed: isCompressed))
         let version = try fields.integer("v")
         guard version == Self.version else { throw .version(version) }
         let attempt = try fields.integer("a", 0...1_000)
@@ -67,22 +110,18 @@ public struct Message: Sendable, Equatable {
     }
 
     /// Printable ASCII without spaces.
-    private static func word(_ part: ZeroMQPart, _ length: ClosedRange<Int>) -> String? {
-        part.withUnsafeBytes { bytes in
-            length.contains(bytes.count) && bytes.allSatisfy { 0x21...0x7e ~= $0 } ? String(decoding: bytes, as: UTF8.self) : nil
-        }
+    private static func word(_ bytes: UnsafeRawBufferPointer, _ length: ClosedRange<Int>) -> String? {
+        length.contains(bytes.count) && bytes.allSatisfy { 0x21...0x7e ~= $0 } ? String(decoding: bytes, as: UTF8.self) : nil
     }
 
-    private static func map(_ part: ZeroMQPart, mark: ZeroMQPart?) throws(FrameError) -> MessagePackMap {
+    private static func map(_ bytes: UnsafeRawBufferPointer, isCompressed: Bool) throws(FrameError) -> MessagePackMap {
         let value: MessagePackValue?
-        if let mark {
-            guard mark.bytes == compressed, let body = part.withUnsafeBytes({ Zstandard.decompress($0, atMost: bodyLength) }) else {
-                throw .malformedCompression
-            }
+        if isCompressed {
+            guard let body = Zstandard.decompress(bytes, atMost: bodyLength) else { throw .malformedCompression }
             value = try? MessagePackReader.read(body)
         } else {
-            guard part.count <= bodyLength else { throw .malformedBody }
-            value = part.withUnsafeBytes { try? MessagePackReader.read($0) }
+            guard bytes.count <= bodyLength else { throw .malformedBody }
+            value = try? MessagePackReader.read(bytes)
         }
         guard case .map(let map) = value else { throw .malformedBody }
         return map

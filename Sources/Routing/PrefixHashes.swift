@@ -1,4 +1,5 @@
 import Crypto
+import Threads
 
 /// Names the beginnings of a prompt, so that it can be told who has seen them without keeping any text (05 §5).
 ///
@@ -10,6 +11,8 @@ public struct PrefixHashing: Sendable {
     public static let mostBlocks = 1_024
 
     private let salting: [UInt8]
+    /// By project and model version.
+    private let starts = Remembered<[String], [UInt8]>(most: 10_000)
 
     /// - Parameter salting: a secret of the deployment that comes out of the master key.
     public init(salting: [UInt8]) { self.salting = salting }
@@ -17,8 +20,11 @@ public struct PrefixHashing: Sendable {
     /// A chain that takes the canonical prompt of a request: model id, version, cache key, tools, then messages in their order.
     /// - Throws: `SealingError.internalFault` where OpenSSL fails.
     public func chain(project: String, modelVersion: String) throws -> PrefixChain {
-        let salt = try HKDF.sha256(key: salting, info: Array("prefix index v1\0\(project)".utf8), length: 32)
-        return PrefixChain(start: HMAC.sha256(key: salt, Array("px1|\(modelVersion)".utf8)))
+        let start = try starts.value(for: [project, modelVersion]) {
+            let salt = try HKDF.sha256(key: salting, info: Array("prefix index v1\0\(project)".utf8), length: 32)
+            return HMAC.sha256(key: salt, Array("px1|\(modelVersion)".utf8))
+        }
+        return PrefixChain(start: start)
     }
 }
 

@@ -42,6 +42,9 @@ public final class Monitor<Value>: @unchecked Sendable {
     /// Wakes everybody who waits, after a change by `withLock`.
     public func wakeAll() { pthread_cond_broadcast(condition) }
 
+    /// Wakes one of those who wait, where any of them can do what is to be done.
+    public func wakeOne() { pthread_cond_signal(condition) }
+
     /// Waits while `isWaiting` holds, at most for `limit` seconds, and then runs `body` under the same lock.
     public func wait<Answer>(
         atMost limit: Double? = nil, while isWaiting: (Value) -> Bool, then body: (inout Value) throws -> Answer

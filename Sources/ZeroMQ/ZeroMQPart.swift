@@ -43,7 +43,9 @@ public final class ZeroMQPart: @unchecked Sendable {
     public var count: Int { zmq_msg_size(message) }
 
     /// The bytes, for as long as `body` runs.
-    public func withUnsafeBytes<Answer>(_ body: (UnsafeRawBufferPointer) throws -> Answer) rethrows -> Answer {
+    public func withUnsafeBytes<Answer, Failure: Error>(
+        _ body: (UnsafeRawBufferPointer) throws(Failure) -> Answer
+    ) throws(Failure) -> Answer {
         try body(UnsafeRawBufferPointer(start: zmq_msg_data(message), count: count))
     }
 

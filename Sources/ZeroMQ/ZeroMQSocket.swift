@@ -63,6 +63,24 @@ public final class ZeroMQSocket {
         guard zmq_unbind(pointer, endpoint) == 0 else { throw ZeroMQError.last("zmq_unbind \(endpoint)") }
     }
 
+    /// Readable when something may have come, for who waits for much else besides. What comes while a message is sent may not make it readable: whoever
+    /// has sent asks for `hasInput` before it waits (ZMQ_FD in zmq_getsockopt(3)). Only who has received until there was nothing is told of what comes next.
+    public var descriptor: Int32 {
+        get throws { try option(ZMQ_FD) }
+    }
+
+    /// There is a message to be received.
+    public var hasInput: Bool {
+        get throws { try option(ZMQ_EVENTS) & ZMQ_POLLIN != 0 }
+    }
+
+    private func option(_ name: Int32) throws -> Int32 {
+        var value: Int32 = 0
+        var length = MemoryLayout<Int32>.size
+        guard zmq_getsockopt(pointer, name, &value, &length) == 0 else { throw ZeroMQError.last("zmq_getsockopt") }
+        return value
+    }
+
     /// What was bound or connected last, with the port that the system chose.
     public var lastEndpoint: String {
         get throws {

@@ -12,8 +12,20 @@ final class RouterSession {
     private let coalesce: Duration
     private let outbox = SessionOutbox()
     private let credits = SessionCredits()
+    private let threads = IdleThreads("request", stackSize: 512 << 10)
+    private struct Running {
+        let request: ServedRequest
+        /// Of its next frame.
+        var sequence = 0
+        /// When the router is told that this agent has it, unless it is told by its first frame.
+        var acceptAt: ContinuousClock.Instant?
+    }
+
     /// What this router has dispatched, by key.
-    private var requests: [String: ServedRequest] = [:]
+    private var running: [String: Running] = [:]
+    /// Those that the router was not told of, oldest first.
+    private var unaccepted: [String] = []
+    private static let acceptPause = Duration.milliseconds(20)
     private let socket: ZeroMQSocket
     private let monitor: ZeroMQMonitor
     private let logger: Logger
@@ -77,7 +89,7 @@ final class RouterSession {
             cancelAll()
             isWelcome = false
         }
-        while drainEnd.map({ ContinuousClock.now < $0 && !requests.isEmpty }) ?? true {
+        while drainEnd.map({ ContinuousClock.now < $0 && !running.isEmpty }) ?? true {
             if drainEnd == nil && (isStopped() || drain != nil) {
                 let grace = drain.map { Duration.seconds($0) } ?? grace()
                 serving.drain()
@@ -85,7 +97,8 @@ final class RouterSession {
                 if isWelcome && drain == nil { try say(.drain(Drain(deadlineSeconds: Int(grace / .seconds(1))))) }
             }
             _ = try ZeroMQPoll.wait(
-                for: [.socket(socket), .socket(monitor.socket), .descriptor(outbox.bell.descriptor)], atMost: .milliseconds(100))
+                for: [.socket(socket), .socket(monitor.socket), .descriptor(outbox.bell.descriptor)],
+                atMost: unaccepted.isEmpty ? .milliseconds(100) : Self.acceptPause)
             while let event = try monitor.next() {
                 switch event.kind {
                 case .admitted:
@@ -104,7 +117,8 @@ final class RouterSession {
             }
             while let parts = try socket.receive() { try take(parts) }
             try sendAnswers()
-            if keys.areOld && requests.isEmpty && isWelcome && drainEnd == nil { return .otherKeys }
+            try accept()
+            if keys.areOld && running.isEmpty && isWelcome && drainEnd == nil { return .otherKeys }
             let now = ContinuousClock.now
             if isConnected && now - lastAck > lease {
                 logger.warning("the router is silent")
@@ -131,7 +145,7 @@ final class RouterSession {
         Heartbeat(
             inFlight: serving.running, waiting: toldGauges?.waiting, running: toldGauges?.running ?? serving.running,
             kvUsed: toldGauges?.kvUsed, models: serving.engine.models, errorsInMinute: 0,
-            inFlightIDs: requests.values.map(\.id))
+            inFlightIDs: running.values.map(\.request.id))
     }
 
     private func hello() throws {
@@ -142,20 +156,17 @@ final class RouterSession {
                 Hello(
                     agentID: enrolment.agentID, workerID: enrolment.workerID, version: XimAgent.configuration.version, role: .inference,
                     token: enrolment.token, accelerators: [], maxConcurrent: serving.most, models: toldModels,
-                    inFlight: requests.values.map(\.id), kvSequence: kvSequence)))
+                    inFlight: running.values.map(\.request.id), kvSequence: kvSequence)))
     }
 
     /// Frames of answers that are ready, and the end of those that have ended.
     private func sendAnswers() throws {
         for entry in outbox.take() {
-            if let message = entry.message, requests["\(message.id)/\(message.attempt)"] != nil, isConnected,
-                try socket.send(message.parts) != .sent
-            {
-                logger.warning("a frame could not be sent", metadata: ["request": "\(message.id)"])
-            }
-            if let key = entry.ended {
-                requests[key] = nil
-                credits.end(key)
+            if let frame = entry.frame {
+                try send(frame, of: entry.key)
+            } else {
+                running[entry.key] = nil
+                credits.end(entry.key)
             }
         }
         guard isWelcome else { return }
@@ -173,7 +184,29 @@ final class RouterSession {
         }
     }
 
-    private func cancelAll() { requests.values.forEach { $0.cancel() } }
+    /// A frame of a request that the router knows.
+    private func send(_ frame: Frame, of key: String) throws {
+        guard let (request, sequence) = running[key].map({ ($0.request, $0.sequence) }), isConnected else { return }
+        running[key]!.sequence += 1
+        running[key]!.acceptAt = nil
+        if try socket.send(Message(id: request.id, attempt: request.attempt, sequence: sequence, time: Self.time, frame).parts) != .sent {
+            logger.warning("a frame could not be sent", metadata: ["request": "\(request.id)"])
+        }
+    }
+
+    /// What is not answered yet: the first frame of an answer that comes at once says all that `accept` would.
+    private func accept() throws {
+        let now = ContinuousClock.now
+        while let key = unaccepted.first {
+            if let due = running[key]?.acceptAt {
+                if due > now { return }
+                try send(.accept(Accept(queuePosition: 0)), of: key)
+            }
+            unaccepted.removeFirst()
+        }
+    }
+
+    private func cancelAll() { running.values.forEach { $0.request.cancel() } }
 
     private func begin(_ message: Message, _ dispatch: Dispatch) throws {
         func refuse(_ code: Reject.Code, _ fault: Fault) throws {
@@ -189,12 +222,11 @@ final class RouterSession {
         case .draining: return try refuse(.draining, .agent)
         case .taken: break
         }
-        let accept = Message(id: message.id, attempt: message.attempt, sequence: 0, time: Self.time, .accept(Accept(queuePosition: 0)))
-        _ = try socket.send(accept.parts)
         let request = ServedRequest(message, dispatch, serving: serving, outbox: outbox, credits: credits, coalesce: coalesce)
         credits.begin(request.key, StreamWindow(credits: dispatch.credit))
-        requests[request.key] = request
-        startThread("request", stackSize: 512 << 10) { request.run() }
+        running[request.key] = Running(request: request, acceptAt: .now + Self.acceptPause)
+        unaccepted.append(request.key)
+        threads.run { request.run() }
     }
 
     private static var time: Int { Int(Date().timeIntervalSince1970 * 1_000) }
@@ -210,13 +242,13 @@ final class RouterSession {
         case .dispatch(let dispatch): try begin(message, dispatch)
         case .credit(let credit):
             credits.returned(credit, to: key)
-            requests[key]?.wake()
-        case .cancel: requests[key]?.cancel()
+            running[key]?.request.wake()
+        case .cancel: running[key]?.request.cancel()
         case .welcome(let welcome):
             heartbeat = .milliseconds(welcome.heartbeatMilliseconds)
             lease = .seconds(welcome.leaseSeconds)
             (isWelcome, lastAck, nextHeartbeat) = (true, .now, .now)
-            for request in requests.values where welcome.cancel.contains(request.id) { request.cancel() }
+            for entry in running.values where welcome.cancel.contains(entry.request.id) { entry.request.cancel() }
             try keys.areGood()
             logger.notice("connected", metadata: ["worker": "\(enrolment.workerID)"])
         case .leaseAck:

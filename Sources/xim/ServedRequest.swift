@@ -1,4 +1,3 @@
-import Foundation
 import HTTPClient
 import Mesh
 import OpenAI
@@ -46,7 +45,7 @@ final class ServedRequest: Sendable {
         bell.ring()
     }
 
-    /// From the frame after `accept` to the last one. On the request's own thread.
+    /// From its first frame to the last one. On the request's own thread.
     func run() {
         let start = ContinuousClock.now
         serving.metrics.requestBegan(model)
@@ -61,14 +60,13 @@ final class ServedRequest: Sendable {
             model, after: (ContinuousClock.now - start) / .seconds(1), promptTokens: answer.tokens.prompt,
             generationTokens: answer.tokens.generation)
         serving.leave()
-        outbox.add([], ended: key)
+        outbox.add([], of: key, isEnd: true)
     }
 
     /// One run: what only the request's thread sees.
     private struct EngineAnswer {
         private let request: ServedRequest
-        private var sequence = 1
-        private var unsent: [Message] = []
+        private var unsent: [Frame] = []
         private var parser = SSEParserBox()
         private var pending: [[UInt8]] = []
         private var pendingBytes = 0
@@ -94,14 +92,10 @@ final class ServedRequest: Sendable {
         init(_ request: ServedRequest) { self.request = request }
 
         /// Goes out with the next `send`.
-        mutating func say(_ frame: Frame) {
-            let time = Int(Date().timeIntervalSince1970 * 1_000)
-            unsent.append(Message(id: request.id, attempt: request.attempt, sequence: sequence, time: time, frame))
-            sequence += 1
-        }
+        mutating func say(_ frame: Frame) { unsent.append(frame) }
 
         mutating func send() {
-            request.outbox.add(unsent)
+            request.outbox.add(unsent, of: request.key)
             unsent = []
         }
 

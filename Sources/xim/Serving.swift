@@ -44,20 +44,21 @@ final class Serving: Sendable {
 /// What threads of requests hand to the thread of their session, which owns the socket.
 final class SessionOutbox: Sendable {
     struct Entry {
-        var message: Message?
-        /// The request that has ended, by its key.
-        var ended: String?
+        /// Of the request.
+        var key: String
+        /// nil: it has ended.
+        var frame: Frame?
     }
 
     let bell = Doorbell()
     private let entries = Lock<[Entry]>([])
 
     /// What is added together goes out together.
-    func add(_ messages: [Message], ended: String? = nil) {
+    func add(_ frames: [Frame], of key: String, isEnd: Bool = false) {
         let isFirst = entries.withLock { entries in
             let wasEmpty = entries.isEmpty
-            entries += messages.map { Entry(message: $0) }
-            if let ended { entries.append(Entry(ended: ended)) }
+            entries += frames.map { Entry(key: key, frame: $0) }
+            if isEnd { entries.append(Entry(key: key)) }
             return wasEmpty && !entries.isEmpty
         }
         if isFirst { bell.ring() }

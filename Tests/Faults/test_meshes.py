@@ -1,5 +1,7 @@
 """Several routers of the mesh on one machine: each pool has one, the others take over, and all may be restarted in turn (spec 05 §13-15)."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -11,6 +13,8 @@ from harness.shared_agents import check_fair_share, projects, shared_agent  # no
 from harness.together import eventually, together
 
 pytestmark = pytest.mark.usefixtures("two_meshes")
+# A question every 2 s, 6 s for its answer, and what a busy machine takes.
+GIVEN_UP_S = 15
 TIERS = ["demo", "cpu_amd_optimized", "cpu_intel_optimized", "gpu_nvidia_shared", "gpu_amd_shared", "gpu_intel_shared"]
 
 
@@ -50,6 +54,37 @@ def test_a_pool_has_one_router_and_the_next_one_when_it_is_killed(mesh, processe
         stream.check_broken(("stream_interrupted",))
     assert late.status_code == 200 and late.json()["choices"][0]["message"]["content"] == "late"
     assert [answer.status_code for answer in after] == [200] * 20 and took < 10
+    wait_until_on_both(1)
+    eventually(lambda: owner_of_the_pool(mesh) == owner, 30)
+
+
+@pytest.mark.short
+@pytest.mark.limit(120)
+def test_a_router_that_hangs_is_given_up_and_asked_again_when_it_goes_on(mesh, processes):  # noqa: F811
+    """As `kill -STOP` does it: its connections stand, and nobody answers on them."""
+    mesh.agent()
+    wait_until_on_both(1)
+    owner = owner_of_the_pool(mesh)
+    process = processes.programs[["mesh", "mesh-1"][owner]]
+
+    def one(place: int):
+        if place < 3:
+            return mesh.tenant.stream(script={"tokens": ["a "], "repeat": 2000, "delay_ms": 20, "obey_max_tokens": False})
+        eventually(lambda: router_metric("router_requests", number=owner) >= 3, 60)
+        time.sleep(0.5)
+        os.kill(process, signal.SIGSTOP)
+        stopped = time.monotonic()
+        return mesh.tenant.chat(script={"text": "hi"}, timeout=60), time.monotonic() - stopped
+
+    try:
+        *streams, (answer, took) = together(4, one)
+        for stream in streams:
+            stream.check_broken(("stream_interrupted",))
+        assert answer.status_code == 200 and took < GIVEN_UP_S
+        # Now it is known, and nobody waits.
+        assert [mesh.tenant.chat(script={"text": "hi"}).status_code for _ in range(5)] == [200] * 5
+    finally:
+        os.kill(process, signal.SIGCONT)
     wait_until_on_both(1)
     eventually(lambda: owner_of_the_pool(mesh) == owner, 30)
 

@@ -94,7 +94,7 @@ package struct Sample: Sendable, CustomStringConvertible {
             "new_public_key sig"),
         Sample(.drain(Drain(deadlineSeconds: 30)), "deadline_s"),
         Sample(.bye(Bye(reason: .version)), "reason"),
-        Sample(.attach(Attach()), ""),
+        Sample(.ping(Ping()), ""),
         Sample(
             .route(
                 RouteRequest(

@@ -27,9 +27,12 @@ final class Broker {
     let metrics: Metrics
     let logger: Logger
     private let agents: ZeroMQSocket
-    private let gateways: ZeroMQSocket
     private let agentMonitor: ZeroMQMonitor
-    private let gatewayMonitor: ZeroMQMonitor
+    let gateways: GatewayPort
+    private let agentDescriptor: Int32
+    private let monitorDescriptor: Int32
+    /// Something may have come from agents that `agentDescriptor` does not tell.
+    private var mayHaveInput = true
 
     /// By worker id.
     var sessions: [String: Session] = [:]
@@ -43,8 +46,6 @@ final class Broker {
     /// The chooser as the router's file says it now, until it is taken.
     let changed = Lock<Chooser?>(nil)
     var generator: SplitMix64
-    /// Gateways that are attached, by name.
-    var attached: Set<[UInt8]> = []
     var isDraining = false
     /// What agents said they can have at a time, by worker id.
     var limits: [String: Int] = [:]
@@ -55,6 +56,8 @@ final class Broker {
     /// Workers that said they are busy, and until when they get nothing more.
     var busy: [String: Instant] = [:]
     private var nextLook: Instant = 0
+    /// Until then a connection that was lost may be an agent's.
+    private var searchEnd: Instant = 0
     private var nextRequestLook: Instant = 0
     /// Agents heard of since the directory was told.
     var heard: [String: AgentReport?] = [:]
@@ -62,18 +65,19 @@ final class Broker {
     let counts = Lock((sessions: 0, requests: 0, waiting: 0))
 
     private static let longestPart = 32 << 20
-    /// Messages of one socket before the other has its turn.
+    /// Messages of agents before gateways have their turn.
     private static let turn = 256
+    private static let searchTime = 1.0
     /// How long running requests may go on after SIGTERM.
     private static let drainTime = 30.0
 
     /// - Parameters:
     ///   - address: for agents, such as `tcp://*:5555`.
-    ///   - gatewayAddress: such as `ipc:///run/xerotier/mesh-0.sock`.
+    ///   - gatewayPath: such as `/run/xerotier/mesh-0.sock`.
     ///   - region: of this deployment.
     ///   - seed: of the choices; nil = another one each time.
     init(
-        context: ZeroMQContext, keys: CurveKeys, address: String, gatewayAddress: String, directory: AgentDirectory, region: String,
+        context: ZeroMQContext, keys: CurveKeys, address: String, gatewayPath: String, directory: AgentDirectory, region: String,
         chooser: Chooser, timeScale: Double,
         seed: UInt64?, decisions: DecisionLog, metrics: Metrics, logger: Logger
     ) throws {
@@ -85,16 +89,9 @@ final class Broker {
                 .longestPart(Self.longestPart), .mandatory, .handover, .linger(milliseconds: 1_000),
             ])
         agentMonitor = try ZeroMQMonitor(of: agents, in: context, name: "agents")
-        // Credits bound what waits for a gateway.
-        gateways = try ZeroMQSocket(
-            context, .router,
-            heartbeat + [
-                .sendHighWaterMark(0), .receiveHighWaterMark(0), .longestPart(Self.longestPart), .mandatory, .handover,
-                .linger(milliseconds: 1_000),
-            ])
-        gatewayMonitor = try ZeroMQMonitor(of: gateways, in: context, name: "gateways")
         try agents.bind(address)
-        try gateways.bind(gatewayAddress)
+        (agentDescriptor, monitorDescriptor) = (try agents.descriptor, try agentMonitor.socket.descriptor)
+        gateways = try GatewayPort(at: gatewayPath, others: [agentDescriptor, monitorDescriptor])
         self.directory = directory
         self.timeScale = timeScale
         self.region = region
@@ -112,39 +109,35 @@ final class Broker {
     /// Serves until `isStopped`, and then until the last request has ended; all agents are told at the end.
     func run(until isStopped: () -> Bool) throws {
         var drainEnd = Instant.infinity
+        // libzmq tells only those of news who have found none.
+        _ = try hasLostConnection(agentMonitor)
         while Self.now < drainEnd && !(isDraining && requests.isEmpty) {
             if isStopped() && !isDraining {
                 drainEnd = Self.now + Self.drainTime * timeScale
-                try drain()
+                isDraining = true
+                logger.notice("draining", metadata: ["requests": "\(requests.count)"])
             }
-            let ready = try ZeroMQPoll.wait(
-                for: [.socket(agents), .socket(gateways), .socket(agentMonitor.socket), .socket(gatewayMonitor.socket)],
-                atMost: .milliseconds(timed.isEmpty ? 200 : 10))
-            if ready[0] { try receive(from: agents, takeFromAgent) }
-            if ready[1] { try receive(from: gateways, takeFromGateway) }
-            if ready[2] { try lookForLostAgents() }
-            if ready[3] { try lookForLostGateways() }
+            if isDraining { gateways.drain() }
+            gateways.flush()
+            if mayHaveInput { mayHaveInput = try agents.hasInput }
+            let others = try gateways.receive(atMost: mayHaveInput ? 0 : timed.isEmpty ? 200 : 10, takeFromGateway)
+            if mayHaveInput || others.contains(agentDescriptor) { try receiveFromAgents() }
+            if others.contains(monitorDescriptor), try hasLostConnection(agentMonitor) { searchEnd = Self.now + Self.searchTime }
             try look(at: Self.now)
         }
         // Of what nobody has seen the beginning, another router may try.
         for request in Array(requests.values) { try fail(request, request.hasBegun ? "stream_interrupted" : "no_worker_available") }
+        gateways.flush()
         for worker in sessions.keys { try say(.bye(Bye(reason: .shutdown)), to: worker) }
     }
 
-    private func receive(from socket: ZeroMQSocket, _ take: ([ZeroMQPart]) throws -> Void) throws {
+    private func receiveFromAgents() throws {
+        mayHaveInput = false
         for _ in 0..<Self.turn {
-            guard let parts = try socket.receive() else { return }
-            try take(parts)
+            guard let parts = try agents.receive() else { return }
+            try takeFromAgent(parts)
         }
-    }
-
-    /// Other routers take what is new; what runs goes on.
-    private func drain() throws {
-        isDraining = true
-        logger.notice("draining", metadata: ["requests": "\(requests.count)"])
-        for gateway in attached {
-            try tell(gateway: gateway, Message(sequence: 0, time: Self.wallClock, .drain(Drain(deadlineSeconds: 30))))
-        }
+        mayHaveInput = true
     }
 
     private func takeFromAgent(_ parts: [ZeroMQPart]) throws {
@@ -192,26 +185,21 @@ final class Broker {
         }
     }
 
-    private func takeFromGateway(_ parts: [ZeroMQPart]) throws {
-        guard parts.count > 1 else { return }
-        let name = parts[0].bytes
-        let message: Message?
-        do throws(FrameError) { message = try Message.read(parts[1...], from: .gateway) } catch {
-            // Ours, so of another version: it will hear of it as of a router that does not answer.
-            metrics.count("mesh_bad_frames_total")
-            return logger.error("a gateway's message cannot be read", metadata: ["error": "\(error)"])
+    private func takeFromGateway(_ event: GatewayPort.Event, _ gateway: GatewayConnection) throws {
+        guard case .message(let message) = event else {
+            if let id = gateway.requestID { try end(id, Cancel(reason: .client)) }
+            return
         }
-        guard let message else { return }
         switch message.frame {
-        case .attach:
-            attached.insert(name)
-            if isDraining { try tell(gateway: name, Message(sequence: 0, time: Self.wallClock, .drain(Drain(deadlineSeconds: 30)))) }
-        case .route(let asked): try route(message, asked, from: name, at: Self.now)
+        case .ping: gateways.send(message, to: gateway)
+        case .route(let asked): try route(message, asked, from: gateway, at: Self.now)
         case .extend(let seen):
             if let slot = workers[seen.workerID]?.slot { index.insert(seen.prefix, at: slot, at: Self.now) }
-        case .explain(let asked): try explain(message, asked, to: name, at: Self.now)
+        case .explain(let asked): explain(message, asked, to: gateway, at: Self.now)
         case .credit(let credit): try pass(credit, to: message.id)
-        case .cancel(let cancel): try end(message.id, cancel)
+        case .cancel(let cancel):
+            try end(message.id, cancel)
+            gateways.end(gateway)
         default: break
         }
     }
@@ -230,34 +218,19 @@ final class Broker {
     }
 
     func send(_ message: Message, to name: AgentName) throws -> ZeroMQSocket.SendOutcome {
-        try agents.send([ZeroMQPart(name.bytes)] + message.parts)
+        mayHaveInput = true
+        return try agents.send([ZeroMQPart(name.bytes)] + message.parts)
     }
-
-    func tell(gateway: [UInt8], _ message: Message) throws { try relay(message.parts, to: gateway) }
-
-    /// A gateway that is gone wants its requests no more; that is found out at once, or when it is looked for.
-    func relay(_ parts: [ZeroMQPart], to gateway: [UInt8]) throws {
-        if try gateways.send([ZeroMQPart(gateway)] + parts) != .sent { lost.insert(gateway) }
-    }
-
-    /// Gateways that could not be reached; their requests end in the next round.
-    private var lost: Set<[UInt8]> = []
 
     // MARK: - Who is gone
 
+    /// The connection does not say whose it was, and the socket hears of its end a little later: each agent is asked for a while whether it can be reached.
     private func lookForLostAgents() throws {
-        guard try hasLostConnection(agentMonitor) else { return }
         for (worker, session) in sessions {
-            // The connection does not say whose it was, so each is asked whether it can still be reached.
             let ack = Message(sequence: session.sequence, time: Self.wallClock, .leaseAck(leaseAck))
             sessions[worker]?.sequence += 1
             if try send(ack, to: session.name) == .noPeer { try forget(worker, because: "its connection is lost") }
         }
-    }
-
-    private func lookForLostGateways() throws {
-        guard try hasLostConnection(gatewayMonitor) else { return }
-        for gateway in attached { try tell(gateway: gateway, Message(sequence: 0, time: Self.wallClock, .bye(Bye(reason: .replaced)))) }
     }
 
     private func hasLostConnection(_ monitor: ZeroMQMonitor) throws -> Bool {
@@ -267,17 +240,13 @@ final class Broker {
     }
 
     private func look(at now: Instant) throws {
-        for gateway in lost {
-            attached.remove(gateway)
-            for request in Array(requests.values) where request.gateway == gateway { try end(request.id, Cancel(reason: .client)) }
-        }
-        lost = []
         if now >= nextRequestLook {
             nextRequestLook = now + 0.01
             try lookAtRequests(at: now)
         }
         guard now >= nextLook else { return }
         nextLook = now + 0.1
+        if now < searchEnd { try lookForLostAgents() }
         if let other = changed.withLock({ $0.take() }) { chooser = other }
         let news = directory.exchange(heard: heard, left: left, present: Set(sessions.values.map(\.agentID)))
         (heard, left) = ([:], [])

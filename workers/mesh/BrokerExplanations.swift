@@ -3,7 +3,7 @@ import Routing
 
 /// How the router would choose, for people who want to know.
 extension Broker {
-    func explain(_ message: Message, _ asked: Explain, to gateway: [UInt8], at now: Instant) throws {
+    func explain(_ message: Message, _ asked: Explain, to gateway: GatewayConnection, at now: Instant) {
         guard case .inference(_, let model, _) = asked.route.dispatch.work else { return }
         let request = MeshRequest(
             message, asked.route, ModelVersion(id: model.id, version: model.version), from: gateway, in: region, at: now)
@@ -16,7 +16,7 @@ extension Broker {
         let explained = Explained(
             signals: Signal.allCases.map(\.name), weights: weights(for: request.routing), sharpness: chooser.sampling.sharpness,
             epsilon: chooser.sampling.epsilon, workers: shown(explanations))
-        try tell(gateway: gateway, Message(id: message.id, sequence: 0, time: Self.wallClock, .explained(explained)))
+        gateways.send(Message(id: message.id, sequence: 0, time: Self.wallClock, .explained(explained)), to: gateway)
     }
 
     /// As parts of 1.

@@ -9,10 +9,11 @@ extension Broker {
     /// A worker that said it is busy is asked again after this, unless it said longer.
     private static let busyPause = 0.05
 
-    func route(_ message: Message, _ route: RouteRequest, from gateway: [UInt8], at now: Instant) throws {
-        guard case .inference(_, let model, _) = route.dispatch.work, requests[message.id] == nil else { return }
+    func route(_ message: Message, _ route: RouteRequest, from gateway: GatewayConnection, at now: Instant) throws {
+        guard case .inference(_, let model, _) = route.dispatch.work, requests[message.id] == nil, gateway.requestID == nil else { return }
         let request = MeshRequest(message, route, ModelVersion(id: model.id, version: model.version), from: gateway, in: region, at: now)
         requests[request.id] = request
+        gateway.requestID = request.id
         pools[request.pool, default: Pool()].shares.add(0, of: request.routing.project, at: now)
         // Who waits already is first.
         if pools[request.pool]!.queue.count > 0 {
@@ -131,8 +132,8 @@ extension Broker {
             decisionTime: Int(request.decisionTime * 1e6), credit: request.window.chunks,
             score: min(1, decision.candidates[decision.draw.place].score),
             isExploration: decision.draw.isExploration)
-        try tell(
-            gateway: request.gateway, Message(id: request.id, attempt: request.attempt, sequence: 0, time: Self.wallClock, .routed(routed)))
+        gateways.prepare(
+            Message(id: request.id, attempt: request.attempt, sequence: 0, time: Self.wallClock, .routed(routed)), to: request.gateway)
         return true
     }
 
@@ -148,9 +149,11 @@ extension Broker {
         }
         switch message.frame {
         case .accept:
-            request.acceptEnd = nil
-            timed.remove(request.id)
+            isAccepted(request)
+            // The first frame may take its time, and who has the request can be told until then.
+            gateways.hasMore(request.gateway)
         case .chunk(let chunk):
+            isAccepted(request)
             request.unackedChunks += 1
             request.unackedBytes += chunk.content.count
             // Who sends more than it has credits for would fill the memory of others.
@@ -163,18 +166,25 @@ extension Broker {
                     index.insert(request.routing.prefix, at: slot, at: now)
                 }
             }
-            try relay(Array(parts), to: request.gateway)
+            gateways.relay(parts, to: request.gateway)
         case .done(let done):
-            try relay(Array(parts), to: request.gateway)
+            gateways.relay(parts, to: request.gateway)
             correctIndex(done, request, at: worker)
             try finish(request, on: worker, .answered(timings(done, request, at: now)), code: "ok", at: now)
         case .error(let failure) where failure.fault == .client:
-            try relay(Array(parts), to: request.gateway)
+            gateways.relay(parts, to: request.gateway)
             try finish(request, on: worker, .noNews, code: "client", at: now)
         case .error(let failure): try failAttempt(request, failure.code, at: now)
         case .reject(let reject): try take(reject, request, from: worker, at: now)
         default: break
         }
+    }
+
+    /// Its agent has it: it said so, or answers.
+    private func isAccepted(_ request: MeshRequest) {
+        guard request.acceptEnd != nil else { return }
+        request.acceptEnd = nil
+        timed.remove(request.id)
     }
 
     private func take(_ reject: Reject, _ request: MeshRequest, from worker: String, at now: Instant) throws {
@@ -222,7 +232,7 @@ extension Broker {
 
     private func finish(_ request: MeshRequest, on worker: String, _ outcome: Worker.Outcome, code: String, at now: Instant) throws {
         leave(request, worker, outcome, at: now)
-        requests[request.id] = nil
+        remove(request)
         metrics.count("router_requests_total", #"code="\#(code)""#)
         try startWaiting(at: now)
     }
@@ -257,13 +267,11 @@ extension Broker {
             leave(request, worker, .noNews, at: Self.now)
         }
         if case .waiting(let ticket) = request.state { _ = pools[request.pool]?.queue.remove(ticket) }
-        timed.remove(request.id)
-        requests[request.id] = nil
+        remove(request)
         metrics.count("router_requests_total", #"code="\#(code)""#)
         let failure = Failure(code: code, fault: .agent, message: "")
-        try tell(
-            gateway: request.gateway,
-            Message(id: request.id, attempt: request.attempt, sequence: 0, time: Self.wallClock, .error(failure)))
+        gateways.send(
+            Message(id: request.id, attempt: request.attempt, sequence: 0, time: Self.wallClock, .error(failure)), to: request.gateway)
     }
 
     /// The gateway wants it no more.
@@ -276,9 +284,14 @@ extension Broker {
         case .waiting(let ticket): _ = pools[request.pool]?.queue.remove(ticket)
         case .arrived, .pausing: break
         }
-        timed.remove(id)
-        requests[id] = nil
+        remove(request)
         metrics.count("router_requests_total", #"code="cancelled""#)
+    }
+
+    private func remove(_ request: MeshRequest) {
+        timed.remove(request.id)
+        requests[request.id] = nil
+        request.gateway.requestID = nil
     }
 
     func pass(_ credit: Credit, to id: String) throws {

@@ -40,7 +40,7 @@ struct MeshCommand: ParsableCommand {
         let decisions = DecisionLog(database: process.database, metrics: metrics, logger: process.logger)
         let broker = try Broker(
             context: context, keys: keys.curve, address: process.configuration.mesh.listen,
-            gatewayAddress: "ipc://" + process.configuration.meshSocket(process.configuration.mesh.number), directory: directory,
+            gatewayPath: process.configuration.meshSocket(process.configuration.mesh.number), directory: directory,
             region: process.configuration.mesh.region, chooser: try Chooser(process.configuration),
             timeScale: process.configuration.timeScale, seed: process.configuration.mesh.seed, decisions: decisions,
             metrics: process.metrics,

@@ -13,8 +13,8 @@ final class MeshRequest {
     }
 
     let id: String
-    /// Its name on the socket of gateways.
-    let gateway: [UInt8]
+    /// Where it came in, and its frames go.
+    let gateway: GatewayConnection
     let route: RouteRequest
     var routing: RoutingRequest
     let pool: PoolName
@@ -47,7 +47,10 @@ final class MeshRequest {
     /// What the last failed attempt was about.
     var lastFailure = "upstream_error"
 
-    init(_ message: Message, _ route: RouteRequest, _ model: ModelVersion, from gateway: [UInt8], in region: String, at now: Instant) {
+    init(
+        _ message: Message, _ route: RouteRequest, _ model: ModelVersion, from gateway: GatewayConnection, in region: String,
+        at now: Instant
+    ) {
         id = message.id
         self.gateway = gateway
         self.route = route
