@@ -14,63 +14,13 @@ import time
 import pytest
 
 from harness.agents import Mesh, mesh, router_metric  # noqa: F401
+from harness.broken_streams import FROZEN_S, LOST_S, NO_DISPATCH_S, broken_streams, check_broken_and_billed_once
+from harness.cables import Cable
 from harness.raw import RawCall
 from harness.tenants import tier
 from harness.together import eventually, together
 
 SEED = int(os.environ.get("XEROTIER_TEST_SEED", "20261126"))
-# 2,000 tokens in 40 s: longer than any failure takes to be noticed.
-LONG = {"tokens": ["a "], "repeat": 2_000, "delay_ms": 20, "obey_max_tokens": False}
-LOST_S, NO_DISPATCH_S, FROZEN_S = 6, 15, 36
-
-
-class Cable:
-    """A TCP proxy between one agent and the router: it can hold all bytes back for a while, and be cut."""
-
-    def __init__(self, address: str):
-        host, _, port = address.removeprefix("tcp://").rpartition(":")
-        self.target = (host, int(port))
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.delay = 0.0
-        self.ends: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"tcp://127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def _accept(self):
-        while True:
-            try:
-                here, _ = self.listener.accept()
-            except OSError:
-                return
-            there = socket.create_connection(self.target)
-            self.ends += [here, there]
-            for source, sink in ((here, there), (there, here)):
-                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
-
-    def _carry(self, source: socket.socket, sink: socket.socket):
-        try:
-            while data := source.recv(65536):
-                time.sleep(self.delay)
-                sink.sendall(data)
-        except OSError:
-            pass
-        for end in (source, sink):
-            end.close()
-
-    def cut(self):
-        ends, self.ends = self.ends, []
-        for end in ends:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def close(self):
-        self.listener.close()
-        self.cut()
 
 
 @pytest.fixture
@@ -78,46 +28,12 @@ def cabled(mesh):  # noqa: F811
     """An agent whose only way to the router is a cable."""
     agent = mesh.agent()
     agent.stop()
-    enrolment = agent.log.parent / ".config" / "xerotier" / "enrollment.json"
-    kept = json.loads(enrolment.read_text())
-    cable = Cable(kept["router_addrs"][0])
-    enrolment.write_text(json.dumps(kept | {"router_addrs": [cable.address]}))
+    cable = Cable(agent.router)
+    agent.router = cable.address
     agent.start()
     mesh.wait_until_served()
     yield mesh, agent, cable
     cable.close()
-
-
-def broken_streams(mesh, count: int, fail) -> list:  # noqa: F811
-    """Streams that run while `fail` is called once, and how long the last one took to end after it."""
-    failed = []
-
-    def one(place: int):
-        if place < count:
-            return mesh.tenant.stream(script=LONG)
-        eventually(lambda: router_metric("router_requests") >= count, 60)
-        time.sleep(0.5)
-        failed.append(time.monotonic())
-        fail()
-
-    *streams, _ = together(count + 1, one)
-    return [streams, time.monotonic() - failed[0]]
-
-
-def check_broken_and_billed_once(mesh, usage, ledger, streams: list):  # noqa: F811
-    for stream in streams:
-        stream.check_broken(("stream_interrupted",))
-    rows = usage.of_project(mesh.project.id)
-    broken = {row["request_id"]: row for row in rows if row["error_code"] == "stream_interrupted"}
-    assert sorted(broken) == sorted(stream.request_id for stream in streams)
-    assert len({row["request_id"] for row in rows}) == len(rows)
-    for stream in streams:
-        row = broken[stream.request_id]
-        # What was seen is billed; what the failure swallowed is not.
-        assert row["fault"] == "agent" and row["output_tokens"] == stream.text().count("a ")
-    assert eventually(lambda: router_metric("router_requests") == 0, 10)
-    ledger.wait_until_nothing_is_held(mesh.project.id)
-    ledger.check(mesh.project.id, rows)
 
 
 @pytest.mark.short
@@ -172,8 +88,7 @@ def test_peers_that_send_rubbish_disturb_nobody(mesh, stack):  # noqa: F811
     """Whoever reaches the router's port may send what they like: without a key that is known none of it is read as a frame."""
     agent = mesh.agent()
     mesh.wait_until_served()
-    enrolment = json.loads((agent.log.parent / ".config" / "xerotier" / "enrollment.json").read_text())
-    host, _, port = enrolment["router_addrs"][0].removeprefix("tcp://").rpartition(":")
+    host, _, port = agent.router.removeprefix("tcp://").rpartition(":")
     chance = random.Random(SEED)
     greeting = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
 

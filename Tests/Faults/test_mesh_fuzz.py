@@ -51,19 +51,18 @@ def test_a_peer_that_is_let_in_and_sends_damaged_frames_disturbs_nobody(mesh, st
 def test_a_router_that_sends_damaged_frames_does_not_end_its_agents(mesh, stack, seconds):  # noqa: F811
     agent = mesh.agent()
     agent.stop()
-    enrolment = agent.log.parent / ".config" / "xerotier" / "enrollment.json"
-    kept = json.loads(enrolment.read_text())
+    kept = json.loads(agent.enrolment.read_text())
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     peer = fuzz(stack, "router", port, seconds, SEED)
     key = peer.stdout.readline().strip()
-    enrolment.write_text(json.dumps(kept | {"router_addrs": [f"tcp://127.0.0.1:{port}"], "router_curve_public_key": key}))
+    agent.enrolment.write_text(json.dumps(kept | {"router_addrs": [f"tcp://127.0.0.1:{port}"], "router_curve_public_key": key}))
     agent.start()
     said = json.loads(peer.communicate()[0])
     assert peer.returncode == 0 and said["sent"] > 1_000 and said["greetings"] > 0 and said["received"] > 10
     assert agent.process.poll() is None, agent.text[-2_000:]
     assert agent.text.count("cannot be read") > 100
     assert agent.stop() == 0
-    enrolment.write_text(json.dumps(kept))
+    agent.enrolment.write_text(json.dumps(kept))
     agent.start()
     mesh.wait_until_served()

@@ -37,6 +37,8 @@ class Agent:
             "XEROTIER_AGENT_DISABLE_METRICS_SERVER": "1",
         }
         self.log = home / "log"
+        self.enrolment = home / ".config" / "xerotier" / "enrollment.json"
+        self.launcher = []  # what starts it, such as a network of its own
         self.process = None
         arguments = [self.program, "enroll", "--join-key", key, "--name", unique("agent")[:48].lower(), "--max-concurrent", str(concurrent)]
         while True:
@@ -51,9 +53,18 @@ class Agent:
     def start(self) -> "Agent":
         connected = self.connections
         with self.log.open("a") as log:
-            self.process = subprocess.Popen([self.program, "run"], env=self.environment, stderr=log, stdout=log)
+            self.process = subprocess.Popen([*self.launcher, self.program, "run"], env=self.environment, stderr=log, stdout=log)
         eventually(lambda: self.connections > connected, 60)
         return self
+
+    @property
+    def router(self) -> str:
+        """The address that it dials, from its next start on."""
+        return json.loads(self.enrolment.read_text())["router_addrs"][0]
+
+    @router.setter
+    def router(self, address: str):
+        self.enrolment.write_text(json.dumps(json.loads(self.enrolment.read_text()) | {"router_addrs": [address]}))
 
     @property
     def text(self) -> str:
