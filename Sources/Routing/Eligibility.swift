@@ -24,6 +24,7 @@ extension RoutingRequest {
         if worker.pointee.isSuspect { return .suspect }
         if !worker.pointee.tiers.contains(tier) { return .tier }
         guard let place = worker.pointee.models.place(of: model) else { return .model }
+        if worker.pointee.models.models[place].state != .loaded, unloadedWorkers.contains(worker.pointee.id) { return .model }
         if !worker.pointee.models.models[place].tasks.contains(TaskModes(task)) { return .task }
         if let regions, !regions.contains(worker.pointee.region) { return .region }
         if let agents, !agents.contains(worker.pointee.agent) { return .placement }

@@ -23,6 +23,8 @@ public struct RoutingRequest: Sendable {
     public var hints = LatencyHints()
     /// Workers that have failed this request; used again only if there is no other.
     public var triedWorkers: Set<String> = []
+    /// Workers that had not loaded the model when they were asked; used again only when they say that they have.
+    public var unloadedWorkers: Set<String> = []
 
     public init(project: String, model: ModelVersion, tier: String, task: TaskMode, contextNeed: Int, promptTokens: Int) {
         self.project = project

@@ -214,9 +214,8 @@ final class RouterSession {
             _ = try socket.send(Message(id: message.id, attempt: message.attempt, sequence: 0, time: Self.time, reject).parts)
         }
         guard case .inference(_, let model, _) = dispatch.work else { return try refuse(.unsupported, .agent) }
-        guard serving.engine.models.contains(where: { $0.modelID == model.id && $0.version == model.version }) else {
-            return try refuse(.notLoaded, .agent)
-        }
+        let isReady = serving.engine.models.contains { $0.modelID == model.id && $0.version == model.version && $0.state == .ready }
+        guard isReady else { return try refuse(.notLoaded, .agent) }
         switch serving.take() {
         case .busy: return try refuse(.busy, .agent)
         case .draining: return try refuse(.draining, .agent)

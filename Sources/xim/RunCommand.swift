@@ -74,7 +74,7 @@ private final class RunningAgent: Sendable {
         }
         if let engine { metrics.watch(engine, model: settings.servedName ?? "") }
         let most = Self.most(settings, enrolment)
-        let served = ServedEngine(url: url, apiKey: engine?.key ?? settings.engineAPIKey, most: most, logger: logger)
+        let served = ServedEngine(url: url, apiKey: engine?.key ?? settings.engineAPIKey, supervised: engine, most: most, logger: logger)
         serving = Serving(served, most: most, metrics: metrics, supervised: engine)
     }
 

@@ -3,14 +3,17 @@ import HTTPClient
 import JSON
 import Logging
 import Mesh
+import Supervision
 import Threads
 
 /// The OpenAI-compatible server beside this agent: where it is, and which models it has.
 ///
-/// A thread asks for its models again and again; an engine that does not answer has none.
+/// A thread asks for its models again and again. An engine that does not answer has none, unless the agent starts it again: then its models are on
+/// the machine's disk still.
 final class ServedEngine: Sendable {
     private struct State {
         var models: [ModelReport] = []
+        var isAnswering = false
         var isStopped = false
         /// nil = the engine says nothing of itself.
         var gauges: EngineGauges?
@@ -23,6 +26,7 @@ final class ServedEngine: Sendable {
     let client: HTTPClient
     let headers: HTTPHeaders
     private let base: String
+    private let supervised: SupervisedEngine?
     private let state = Monitor(State())
     private let nextGauges = Lock(ContinuousClock.now)
     private let logger: Logger
@@ -32,8 +36,10 @@ final class ServedEngine: Sendable {
     /// An engine without `/metrics` is asked again after this.
     private static let gaugesPause = Duration.seconds(60)
 
-    /// - Parameter url: as given to an SDK, with or without a final `/v1`.
-    init(url: String, apiKey: String?, most: Int, logger: Logger) {
+    /// - Parameters:
+    ///   - url: as given to an SDK, with or without a final `/v1`.
+    ///   - supervised: where the agent started the engine itself.
+    init(url: String, apiKey: String?, supervised: SupervisedEngine?, most: Int, logger: Logger) {
         var path = url
         while path.hasSuffix("/") { path.removeLast() }
         base = (path.hasSuffix("/v1") ? path : path + "/v1") + "/"
@@ -43,17 +49,28 @@ final class ServedEngine: Sendable {
         headers = HTTPHeaders(
             ["User-Agent: xerotier-xim-agent", "Accept: application/json, text/event-stream", "Content-Type: application/json"]
                 + (apiKey.map { ["Authorization: Bearer \($0)"] } ?? []))
+        self.supervised = supervised
         self.logger = logger
         startThread("models", stackSize: 512 << 10) { [self] in while look() {} }
     }
 
     func address(of path: String) -> String { base + path }
 
-    var models: [ModelReport] { state.withLock { $0.models } }
+    /// As they are at this moment: `ready`, or `loading` while their engine is started again.
+    var models: [ModelReport] {
+        let (models, isAnswering) = state.withLock { ($0.models, $0.isAnswering) }
+        switch supervised?.state {
+        case nil: return models
+        case .ready where isAnswering: return models
+        case .failed, .stopped: return []
+        default:
+            return models.map { ModelReport(modelID: $0.modelID, version: $0.version, state: .loading, facts: $0.facts) }
+        }
+    }
 
     var gauges: EngineGauges? { state.withLock { $0.gauges } }
 
-    var starts: Int { state.withLock { $0.starts } }
+    var starts: Int { supervised?.restarts ?? state.withLock { $0.starts } }
 
     func onChange(_ bell: Doorbell) { state.withLock { $0.bells.append(bell) } }
 
@@ -61,20 +78,22 @@ final class ServedEngine: Sendable {
 
     /// - Returns: false once it is stopped.
     private func look() -> Bool {
-        let found = ask()
-        let gauges = found.isEmpty ? nil : askGauges()
-        let (isOther, bells) = state.withLock { state in
+        let answer = ask()
+        let gauges = (answer ?? []).isEmpty ? nil : askGauges()
+        let (found, isOther, bells) = state.withLock { state in
+            let found = answer ?? (supervised == nil ? [] : state.models)
             let hasNews = gauges.map { $0.differs(from: state.gauges) } ?? false
             let isNewProcess = gauges?.start != nil && state.gauges?.start != nil && gauges?.start != state.gauges?.start
             if isNewProcess || (state.models.isEmpty && !found.isEmpty) { state.starts += 1 }
+            state.isAnswering = answer != nil
             defer { (state.models, state.gauges) = (found, gauges ?? state.gauges) }
-            return (state.models != found, hasNews || isNewProcess || state.models != found ? state.bells : [])
+            return (found, state.models != found, hasNews || isNewProcess || state.models != found ? state.bells : [])
         }
         if isOther {
             logger.notice("models of the engine", metadata: ["models": "\(found.map(\.modelID).joined(separator: ", "))"])
         }
         bells.forEach { $0.ring() }
-        return !state.wait(atMost: found.isEmpty ? 0.5 : gauges == nil ? 5 : 2, while: { !$0.isStopped }) { $0.isStopped }
+        return !state.wait(atMost: (answer ?? []).isEmpty ? 0.5 : gauges == nil ? 5 : 2, while: { !$0.isStopped }) { $0.isStopped }
     }
 
     /// nil where it says nothing.
@@ -95,20 +114,21 @@ final class ServedEngine: Sendable {
         }
     }
 
-    private func ask() -> [ModelReport] {
+    /// nil where it does not answer.
+    private func ask() -> [ModelReport]? {
         let transfer = client.start(HTTPRequest(.get, base + "models", headers: headers))
         let end = ContinuousClock.now + .seconds(5)
         var (body, server): ([UInt8], String?) = ([], nil)
         while true {
             switch transfer.next(until: end) {
             case .head(let head):
-                if head.status != 200 { return [] }
+                if head.status != 200 { return nil }
                 server = head.value(of: "server")
             case .body(let bytes):
                 body.append(contentsOf: bytes)
-                if body.count > Self.longestList { return [] }
+                if body.count > Self.longestList { return nil }
             case .finished: return Self.read(body, server: server)
-            case .failed, .extraDescriptorReady, .timedOut: return []
+            case .failed, .extraDescriptorReady, .timedOut: return nil
             }
         }
     }

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness.agents import Mesh, binary
+from harness.agents import Mesh, binary, router_metric
 from harness.calls import Caller, expect_error, messages, script
 from harness.raw import RawCall
 from harness.router import EXPLAIN, SIGNALS, RouterFile, explanation, prompt, signals
@@ -296,7 +296,7 @@ class Drive:
         return found[self.near] - found[self.far] >= by
 
 
-# `model_affinity` is 1 on all: agents serve what their engines have loaded.
+# What drives `model_affinity` is an engine that an agent starts again.
 DRIVEN = [name for name in SIGNALS if name != "model_affinity"]
 
 
@@ -315,6 +315,41 @@ def test_the_choice_follows_the_signal_that_alone_counts(mesh, pair, stack, name
     finally:
         for undo in drive.undo:
             undo()
+        router.reset()
+
+
+def test_agents_that_have_the_model_loaded_are_preferred(mesh, pair, stack):
+    """Of an agent whose engine is started again the weights are on its disk; it refuses what comes all the same."""
+    near, far, _ = pair
+    starter, router, pin = mesh.engine_agent(region="ap-south-1"), RouterFile(stack, mesh), {"X-Xerotier-Region": "ap-south-1"}
+    name = starter.worker
+
+    def affinities() -> list:
+        told = signals(mesh, "model_affinity")
+        return [told.get(worker) for worker in (near, far, name)]
+
+    def refused() -> float:
+        return router_metric("router_rejects_total", 'code="not_loaded"')
+
+    try:
+        router.only("model_affinity", epsilon=0, selection_sharpness=64)
+        eventually(lambda: affinities() == [1, 1, 1], 60)
+        assert name in workers_of(mesh, 40)
+        starter.load_within(600)
+        starter.kill_engine()
+        eventually(lambda: affinities() == [1, 1, 0.4], 10)
+        before = refused()
+        assert name not in workers_of(mesh, 20) and refused() == before
+        alone = mesh.tenant.chat("hi", headers=pin)
+        expect_error(alone, 503, "no_worker_available")
+        assert int(alone.headers["retry-after"]) > 0 and refused() == before + 1
+        assert eligible(mesh, pin) == [name], "the next one is refused by the agent too"
+        starter.load_within(0)
+        starter.kill_engine()
+        eventually(lambda: affinities() == [1, 1, 1], 30)
+        assert workers_of(mesh, 3, headers=pin) == [name] * 3
+    finally:
+        starter.end()
         router.reset()
 
 

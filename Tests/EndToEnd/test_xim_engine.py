@@ -47,6 +47,10 @@ def is_ready(agent) -> bool:
     return 'xerotier_agent_model_state{model_name="tiny",state="ready"} 1' in ask(agent, "/metrics").text
 
 
+def models(admin) -> dict:
+    return {model["model_id"]: model["state"] for model in listed(admin)[0]["models"]}
+
+
 def is_gone(process: int) -> bool:
     return not pathlib.Path(f"/proc/{process}").exists() or "\nState:\tZ" in pathlib.Path(f"/proc/{process}/status").read_text()
 
@@ -63,6 +67,19 @@ def test_a_killed_engine_is_back_while_the_agent_stays_active(admin, agent):
         process.terminate()
         assert process.wait(60) == 0
     assert is_gone(first["pid"]) and is_gone(starts(agent)[1]["pid"])
+
+
+@pytest.mark.patient
+def test_a_model_is_loading_while_its_engine_is_started_again_and_gone_when_it_is_given_up(admin, agent):
+    with agent.running():
+        eventually(lambda: is_ready(agent) and models(admin) == {"tiny": "ready"}, 60)
+        (agent.home / "tiny.gguf").write_text('{"exit": "damaged"}')
+        os.kill(starts(agent)[0]["pid"], signal.SIGKILL)
+        eventually(lambda: models(admin) == {"tiny": "loading"}, 10)
+        eventually(lambda: len(starts(agent)) == 5, 60)
+        assert models(admin) == {"tiny": "loading"}
+        eventually(lambda: models(admin) == {}, 30)
+        assert listed(admin)[0]["status"] == "active"
 
 
 def test_a_killed_agent_leaves_no_engine_behind(agent):

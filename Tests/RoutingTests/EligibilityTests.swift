@@ -13,6 +13,7 @@ import Testing
         (.tier, { $0.tiers = ["free"] }, { _ in }),
         (.model, { $0.models = WorkerModels() }, { _ in }),
         (.model, { _ in }, { $0.model.version = "2" }),
+        (.model, { $0.models[Pool.model]?.state = .onDisk }, { $0.unloadedWorkers = ["us-east-1:agt_a"] }),
         (.task, { _ in }, { $0.task = .embed }),
         (.region, { _ in }, { $0.regions = ["eu-west-1"] }),
         (.region, { _ in }, { $0.regions = [] }),
@@ -117,5 +118,26 @@ import Testing
         let alone = Chooser().choose(
             for: request, among: [workers[0]], index: index, entitlement: Pool.evenly, at: Pool.now, using: &generator)
         #expect(alone.decision?.chosen == 0)
+    }
+
+    @Test func aWorkerThatHadNotLoadedTheModelGetsTheRequestAgainWhenItHas() {
+        let index = PrefixIndex(start: 0)
+        var generator = SplitMix64(seed: 6)
+        let shared = Pool.worker("shared", slot: 0)
+        var own = Pool.worker("own", slot: 1, project: "proj_a") { $0.models[Pool.model]?.state = .onDisk }
+        func chosen(_ unloaded: Set<String>, fallback: Bool = true) -> Int? {
+            let request = Pool.request {
+                $0.unloadedWorkers = unloaded
+                $0.allowsSharedFallback = fallback
+            }
+            return Chooser().choose(
+                for: request, among: [shared, own], index: index, entitlement: Pool.evenly, at: Pool.now, using: &generator
+            ).decision?.chosen
+        }
+        #expect(chosen([]) == 1)
+        #expect(chosen([own.id]) == 0)
+        #expect(chosen([own.id], fallback: false) == nil, "the project has a worker for it all the same")
+        own.models[Pool.model]?.state = .loaded
+        #expect(chosen([own.id]) == 1)
     }
 }

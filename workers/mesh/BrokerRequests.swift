@@ -196,7 +196,9 @@ extension Broker {
             workers.change(worker) { $0.maxConcurrent = $0.inFlight }
             busy[worker] = now + max(Self.busyPause, Double(reject.retryMilliseconds) / 1_000)
         case .draining: workers.change(worker) { $0.state = .draining }
-        case .notLoaded: workers.change(worker) { $0.models[request.pool.model] = nil }
+        case .notLoaded:
+            workers.change(worker) { $0.models[request.pool.model]?.state = .onDisk }
+            request.routing.unloadedWorkers.insert(worker)
         case .badRequest, .unsupported:
             return try fail(request, reject.fault == .client ? "invalid_request" : "upstream_error")
         }
@@ -341,9 +343,9 @@ extension MeshRequest {
     var needs: String {
         guard
             route.regions != nil || route.agents != nil || !routing.features.isEmpty || !routing.triedWorkers.isEmpty
-                || !routing.allowsSharedFallback || contextMagnitude > 0
+                || !routing.unloadedWorkers.isEmpty || !routing.allowsSharedFallback || contextMagnitude > 0
         else { return "" }
         return "\(route.regions?.sorted() ?? ["any"]) \(route.agents?.sorted() ?? ["any"]) \(routing.allowsSharedFallback) "
-            + "\(routing.features.rawValue) \(contextMagnitude) \(routing.triedWorkers.sorted())"
+            + "\(routing.features.rawValue) \(contextMagnitude) \(routing.triedWorkers.sorted()) \(routing.unloadedWorkers.sorted())"
     }
 }

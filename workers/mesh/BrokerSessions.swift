@@ -88,10 +88,11 @@ extension Broker {
     private func take(_ reports: [ModelReport], of worker: String) {
         workers.change(worker) { worker in
             var models = WorkerModels()
-            for report in reports where report.state == .ready {
+            for report in reports {
+                guard let state = ModelState(report.state) else { continue }
                 let version = ModelVersion(id: report.modelID, version: report.version)
                 var model = Worker.Model(
-                    state: .loaded, tasks: .all, contextLength: report.facts.contextLength ?? .max, features: Features(report.facts))
+                    state: state, tasks: .all, contextLength: report.facts.contextLength ?? .max, features: Features(report.facts))
                 if let known = worker.models[version] { model.history = known.history }
                 models[version] = model
             }
@@ -112,6 +113,18 @@ extension Broker {
         workers.change(worker) { $0.leaseUntil = -.infinity }
         logger.notice("agent is gone", metadata: ["worker": "\(worker)", "reason": "\(reason)"])
         for request in running(on: worker) { try failAttempt(request, "upstream_error", at: Self.now) }
+    }
+}
+
+extension ModelState {
+    /// nil = the model is not there.
+    init?(_ phase: ModelPhase) {
+        switch phase {
+        case .ready: self = .loaded
+        case .loading, .unloading: self = .onDisk
+        case .assigned, .downloading, .verifying: self = .fits
+        case .gone, .failed: return nil
+        }
     }
 }
 

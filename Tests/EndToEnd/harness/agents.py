@@ -18,6 +18,7 @@ from .tenants import Endpoint, Project, unique
 from .together import eventually
 
 MODEL = "scripted-model"
+SUPERVISED = pathlib.Path(__file__).resolve().parents[2] / "SupervisionTests" / "scripted-engine"
 
 
 def binary(stack: Stack) -> pathlib.Path:
@@ -92,6 +93,35 @@ class Agent:
             self.kill()
 
 
+class EngineAgent(Agent):
+    """It starts its engine itself: one that plays what the agent's model file says."""
+
+    def __init__(self, stack: Stack, home: pathlib.Path, key: str, **values):
+        super().__init__(stack, home, key, "http://127.0.0.1:9", **values)
+        del self.environment["XEROTIER_AGENT_ENGINE_URL"]
+        self.model = home / "model.gguf"
+        self.load_within(0)
+        self.environment |= {
+            "XEROTIER_AGENT_ENGINE": "llamacpp", "XEROTIER_AGENT_LLAMACPP_PATH": str(SUPERVISED), "XEROTIER_AGENT_MODEL": str(self.model),
+            "XEROTIER_AGENT_MODEL_NAME": MODEL,
+        }
+
+    def load_within(self, seconds: int):
+        """So long the next engine takes."""
+        self.model.write_text(json.dumps({"load": seconds}))
+
+    def kill_engine(self):
+        """And wait for the one after it."""
+        starts = self.engines
+        os.kill(starts[-1], signal.SIGKILL)
+        eventually(lambda: len(self.engines) > len(starts), 60)
+
+    @property
+    def engines(self) -> list:
+        """The processes of all that were started."""
+        return [json.loads(line)["pid"] for line in (self.model.parent / "starts").read_text().splitlines()]
+
+
 class Mesh:
     """A project whose endpoint is served by agents on the first two scripted engines."""
 
@@ -114,10 +144,19 @@ class Mesh:
         return Tenant(self.project, self.key, Endpoint(made["id"], made["slug"], MODEL), Caller(self.stack.origin, self.key.key))
 
     def agent(self, engine=None, *, region: str = "local", tiers: list | None = None, **values) -> Agent:
+        engine = engine or self.engines[0]
+        return self._start(Agent(self.stack, *self._place(region, tiers), engine.url, **values))
+
+    def engine_agent(self, *, region: str = "local", **values) -> EngineAgent:
+        return self._start(EngineAgent(self.stack, *self._place(region), **values))
+
+    def _place(self, region: str, tiers: list | None = None) -> tuple[pathlib.Path, str]:
+        """A home and a join key for an agent."""
         key = self.admin.send("POST", "/v1/management/join-keys", {"supported_tiers": tiers or self.tiers, "region": region})
         assert key.status_code == 201, key.text
-        engine = engine or self.engines[0]
-        agent = Agent(self.stack, self.folder / f"agent-{len(self.agents)}", key.json()["key"], engine.url, **values)
+        return self.folder / f"agent-{len(self.agents)}", key.json()["key"]
+
+    def _start(self, agent: Agent) -> Agent:
         self.agents.append(agent)
         return agent.start()
 
