@@ -74,7 +74,7 @@ let package = Package(
         .target(name: "Billing", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Mail"]),
         .target(name: "Catalog", dependencies: ["Server", "Tenancy", "Crypto", "HTTPClient", "JSON", "Accounts", "Billing"]),
         .target(name: "Notifications", dependencies: ["Server", "Tenancy", "Billing", "Jobs", "Mail", "Crypto", "HTTPClient", "JSON"]),
-        .target(name: "Agents", dependencies: ["Server", "Tenancy", "Crypto", "JSON", "Accounts", "Jobs", "Redis", "ZeroMQ"]),
+        .target(name: "Agents", dependencies: ["Server", "Tenancy", "Crypto", "JSON", "Accounts", "Jobs", "Mesh", "Redis", "ZeroMQ"]),
         .target(name: "Storage", dependencies: ["Server", "Tenancy", "Crypto", "Jobs", "JSON", "ObjectStore", "Redis", "Threads"]),
         .target(
             name: "Inference",
@@ -146,7 +146,7 @@ let package = Package(
 
         // What customers run: never on `Server`, `Postgres` or `Redis`.
         .target(
-            name: "Supervision", dependencies: ["Crypto", "HTTPClient", "Threads", .product(name: "Logging", package: "swift-log")]),
+            name: "Supervision", dependencies: ["Crypto", "HTTPClient", "Mesh", "Threads", .product(name: "Logging", package: "swift-log")]),
         .executableTarget(
             name: "xim",
             dependencies: [
@@ -186,7 +186,7 @@ let package = Package(
         .testTarget(name: "BillingTests", dependencies: ["Billing", "Crypto", "HTTPClient"]),
         .testTarget(name: "AccountsTests", dependencies: ["Accounts", "JSON"]),
         .testTarget(
-            name: "SupervisionTests", dependencies: ["Supervision", .product(name: "Logging", package: "swift-log")],
+            name: "SupervisionTests", dependencies: ["Mesh", "Supervision", .product(name: "Logging", package: "swift-log")],
             exclude: ["scripted-engine"]),
         .testTarget(name: "AgentsTests", dependencies: ["Agents", "Crypto", "JSON", "OpenAI"]),
         .testTarget(name: "CatalogTests", dependencies: ["Catalog", "JSON"]),

@@ -1,3 +1,4 @@
+import Mesh
 import OpenAI
 import Server
 
@@ -24,28 +25,6 @@ public struct NewAgent: Sendable, Equatable {
         private enum CodingKeys: String, CodingKey {
             case os
             case architecture = "arch"
-        }
-    }
-
-    /// A device that models run on.
-    public struct Accelerator: Sendable, Equatable, Codable {
-        public var kind: String
-        public var name: String
-        public var memoryBytes: Int
-        public var index: Int
-        public var driver: String?
-
-        package init(kind: String, name: String, memoryBytes: Int, index: Int, driver: String? = nil) {
-            self.kind = kind
-            self.name = name
-            self.memoryBytes = memoryBytes
-            self.index = index
-            self.driver = driver
-        }
-
-        private enum CodingKeys: String, CodingKey {
-            case kind, name, index, driver
-            case memoryBytes = "memory_bytes"
         }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Mesh
 import OpenAI
 import Postgres
 import Server
@@ -51,9 +52,11 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
     /// 0 = as many as its engine has places.
     public var maxConcurrent: Int
     public var supportedTiers: [String]?
+    /// Those, or what it is good for without a list of its own.
+    package var servedTiers: [String]
     public var storageLimitEnabled: Bool
     public var storageLimitBytes: Int?
-    public var accelerators: [NewAgent.Accelerator]
+    public var accelerators: [Accelerator]
     public var models: [Model]
     public var inFlight: Int
     public var createdAt: Int
@@ -112,7 +115,7 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
             WHEN drain_until > now() THEN 'draining' ELSE 'active' END
         """
     static let columns = """
-        id, project_id, name, worker_id, role, region, agent_version, description, max_concurrent_requests, supported_tiers, storage_limit_enabled,
+        id, project_id, name, worker_id, role, region, agent_version, description, max_concurrent_requests, supported_tiers, served_tiers, storage_limit_enabled,
         storage_limit_bytes, accelerators, \(status) AS status, CASE WHEN \(isConnected) THEN models ELSE '[]' END AS models,
         CASE WHEN \(isConnected) THEN in_flight ELSE 0 END AS in_flight, extract(epoch FROM created_at)::bigint AS created_at,
         extract(epoch FROM last_heartbeat_at)::bigint AS last_heartbeat_at, extract(epoch FROM lease_until)::bigint AS lease_until
@@ -131,9 +134,10 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
         version = try row.get("agent_version")
         maxConcurrent = try row.get("max_concurrent_requests")
         supportedTiers = try row.optional("supported_tiers", as: String.self) == nil ? nil : row.texts("supported_tiers")
+        servedTiers = try row.texts("served_tiers")
         storageLimitEnabled = try row.get("storage_limit_enabled")
         storageLimitBytes = try row.optional("storage_limit_bytes")
-        accelerators = try JSONDecoder().decode([NewAgent.Accelerator].self, from: Data((row.get("accelerators") as String).utf8))
+        accelerators = try JSONDecoder().decode([Accelerator].self, from: Data((row.get("accelerators") as String).utf8))
         models = try JSONDecoder().decode([Model].self, from: Data((row.get("models") as String).utf8))
         inFlight = try row.get("in_flight")
         createdAt = try row.get("created_at")

@@ -1,4 +1,3 @@
-import Foundation
 import OpenAI
 import Postgres
 import Server
@@ -42,7 +41,7 @@ public struct AgentStanding: Sendable, Equatable {
     public var isOpen: Bool { state == .active }
 
     static let columns = """
-        id, worker_id, project_id, region, max_concurrent_requests, supported_tiers, accelerators, rotation_nonce, rotation_reason,
+        id, worker_id, project_id, region, max_concurrent_requests, served_tiers, rotation_nonce, rotation_reason,
         CASE WHEN credentials_revoked_at IS NOT NULL THEN 'revoked' WHEN revoked_at IS NOT NULL THEN 'removed'
             WHEN drain_until > now() THEN 'draining' WHEN suspended_at IS NOT NULL OR awaits_approval THEN 'suspended' ELSE 'active' END AS state,
         greatest(0, coalesce(extract(epoch FROM drain_until - now()), 0))::double precision AS drain_seconds
@@ -53,10 +52,7 @@ public struct AgentStanding: Sendable, Equatable {
         workerID = try row.get("worker_id")
         project = try row.optional("project_id")
         region = try row.get("region")
-        let devices = try JSONDecoder().decode([NewAgent.Accelerator].self, from: Data((row.get("accelerators") as String).utf8))
-        tiers =
-            try row.optional("supported_tiers", as: String.self) == nil
-            ? UsualTiers.of(accelerators: devices, isShared: project == nil) : row.texts("supported_tiers")
+        tiers = try row.texts("served_tiers")
         maxConcurrent = try row.get("max_concurrent_requests")
         // The statement makes no other values.
         state = State(rawValue: try row.get("state")) ?? .revoked

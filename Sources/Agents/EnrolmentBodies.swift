@@ -1,4 +1,5 @@
 import JSON
+import Mesh
 import OpenAI
 import Server
 import ZeroMQ
@@ -63,7 +64,7 @@ package enum EnrolmentBodies {
             architecture: try value(element["arch"]).map { try printable($0, "platform.arch", atMost: 64) })
     }
 
-    private static func accelerators(_ element: JSONElement) throws -> [NewAgent.Accelerator] {
+    private static func accelerators(_ element: JSONElement) throws -> [Accelerator] {
         try Fields.array(element, "accelerators")
         let devices = Array(element.elements)
         guard devices.count <= mostAccelerators else {
@@ -72,7 +73,7 @@ package enum EnrolmentBodies {
         return try devices.enumerated().map { place, device in
             let name = "accelerators[\(place)]"
             try Fields.object(device, name)
-            return NewAgent.Accelerator(
+            return Accelerator(
                 kind: try printable(required(device, "kind", in: name), "\(name).kind", atMost: 64),
                 name: try printable(required(device, "name", in: name), "\(name).name", atMost: 128),
                 memoryBytes: try Fields.integer(required(device, "memory_bytes", in: name), "\(name).memory_bytes", in: 0...(1 << 50)),

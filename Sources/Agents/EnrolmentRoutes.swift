@@ -50,9 +50,7 @@ public struct EnrolmentRoutes: Sendable {
         return try .json(
             encoding: Enrolled(
                 agentID: agent.id, workerID: agent.workerID, projectID: agent.projectID, region: agent.region,
-                supportedTiers: agent.supportedTiers
-                    ?? UsualTiers.of(accelerators: agent.accelerators, isShared: agent.projectID == nil),
-                token: token, addresses: ownRouter.map { [$0] } ?? addresses,
+                supportedTiers: agent.servedTiers, token: token, addresses: ownRouter.map { [$0] } ?? addresses,
                 curveKey: keys.curve.publicKey.text,
                 leaseSeconds: Self.leaseSeconds, heartbeatMilliseconds: Self.heartbeatMilliseconds), status: 201)
     }

@@ -1,17 +1,21 @@
 import Crypto
 import Foundation
+import Mesh
 import OpenAI
 import Postgres
 import Tenancy
 
-/// What an agent said of itself in its last heartbeat.
+/// What an agent said of itself when it came, and in its last heartbeat.
 public struct AgentReport: Sendable, Equatable {
     public var inFlight: Int
     public var models: [AgentObject.Model]
+    /// Empty = it does not say.
+    public var accelerators: [Accelerator]
 
-    public init(inFlight: Int, models: [AgentObject.Model]) {
+    public init(inFlight: Int, models: [AgentObject.Model], accelerators: [Accelerator]) {
         self.inFlight = inFlight
         self.models = models
+        self.accelerators = accelerators
     }
 }
 
@@ -64,8 +68,13 @@ extension SystemDatabase {
             for (agent, report) in agents {
                 guard let report else { continue }
                 let models = String(decoding: try JSONEncoder().encode(report.models), as: UTF8.self)
+                let accelerators = String(decoding: try JSONEncoder().encode(report.accelerators), as: UTF8.self)
                 try connection.query(
-                    "UPDATE agents SET in_flight = \(report.inFlight), models = \(models)::jsonb WHERE id = \(agent)")
+                    """
+                    UPDATE agents SET in_flight = \(report.inFlight), models = \(models)::jsonb,
+                        accelerators = coalesce(nullif(\(accelerators)::jsonb, '[]'), accelerators)
+                    WHERE id = \(agent)
+                    """)
             }
         }
     }

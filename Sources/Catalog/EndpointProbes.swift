@@ -95,7 +95,7 @@ extension SystemConnection {
                 bool_and((m->>'reads_audio')::boolean) AS reads_audio
             FROM agents a, jsonb_array_elements(a.models) m
             WHERE (a.project_id = \(endpoint.projectID) OR a.project_id IS NULL) AND a.revoked_at IS NULL AND a.is_online AND NOT a.awaits_approval
-                AND (a.supported_tiers IS NULL OR \(endpoint.tier.slug) = ANY (a.supported_tiers))
+                AND \(endpoint.tier.slug) = ANY (a.served_tiers)
                 AND m->>'model_id' = \(endpoint.upstreamModel) AND m->>'state' = 'ready'
             """)[0]
         guard try row.get("models", as: Int.self) > 0 else { return nil }

@@ -66,7 +66,7 @@ public struct Hello: FrameFields, CustomReflectable {
 }
 
 /// A device that models run on.
-public struct Accelerator: FrameFields {
+public struct Accelerator: FrameFields, Codable {
     public var kind: String
     public var name: String
     public var memoryBytes: Int
@@ -95,6 +95,11 @@ public struct Accelerator: FrameFields {
         map.add("memory_bytes", memoryBytes)
         map.add("index", index)
         map.add("driver", driver)
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case kind, name, index, driver
+        case memoryBytes = "memory_bytes"
     }
 }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Crypto
 import Foundation
+import Mesh
 import Supervision
 import ZeroMQ
 
@@ -52,6 +53,7 @@ struct EnrolCommand: ParsableCommand {
         var `protocol` = 1
         var curve_public_key, signing_public_key: String
         var platform: Platform
+        var accelerators: [Accelerator]
         var max_concurrent_requests: Int
     }
 
@@ -67,7 +69,7 @@ struct EnrolCommand: ParsableCommand {
             join_key: key, role: "inference", name: name, hostname: ProcessInfo.processInfo.hostName,
             agent_version: XimAgent.configuration.version, curve_public_key: try state.curveKeys().publicKey.text,
             signing_public_key: StateDirectory.hex(try state.signingKeys().publicKey), platform: .init(os: "linux", arch: architecture),
-            max_concurrent_requests: most)
+            accelerators: Accelerators.found(), max_concurrent_requests: most)
         let answer: Answer
         switch try RouterAPI.post(asking, to: "/v1/enroll", at: url, expecting: 201) {
         case .good(let body):

@@ -155,7 +155,7 @@ final class RouterSession {
             .hello(
                 Hello(
                     agentID: enrolment.agentID, workerID: enrolment.workerID, version: XimAgent.configuration.version, role: .inference,
-                    token: enrolment.token, accelerators: [], maxConcurrent: serving.most, models: toldModels,
+                    token: enrolment.token, accelerators: serving.accelerators, maxConcurrent: serving.most, models: toldModels,
                     inFlight: running.values.map(\.request.id), kvSequence: kvSequence)))
     }
 

@@ -9,6 +9,8 @@ final class Serving: Sendable {
     let metrics: AgentMetrics
     /// Where the agent started the engine itself.
     let supervised: SupervisedEngine?
+    /// Of this machine.
+    let accelerators = Accelerators.found()
     private let state: Lock<(running: Int, most: Int, isDraining: Bool)>
 
     enum Answer { case taken, busy, draining }

@@ -1,6 +1,9 @@
 """Agents of the operator, which serve all projects of their tiers (spec 05 §2, §9, §22)."""
 
+import os
+
 import pytest
+from test_engines import LLAMA
 
 from harness.agents import Mesh
 from harness.calls import expect_error
@@ -45,6 +48,36 @@ def test_the_operator_suspends_activates_drains_and_removes_a_shared_agent(share
     assert agent.id not in [each["id"] for each in migrate("agent", "list")]
     with pytest.raises(MigrateFailed):
         agent.set("activate")
+
+
+def test_an_agent_without_a_list_of_tiers_serves_those_of_what_it_says_models_run_on(shared_agent, stack, engines, tmp_path, monkeypatch, usage):  # noqa: F811
+    query = "--query-gpu=index,name,memory.total,driver_version --format=csv,noheader,nounits"
+    cards, driver = tmp_path / "cards", tmp_path / "bin" / "nvidia-smi"
+    driver.parent.mkdir()
+    driver.write_text(f'#!/bin/sh\n[ "$*" = "{query}" ] && cat "{cards}"\n')
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{driver.parent}:{os.environ['PATH']}")
+    cards.write_text("0, NVIDIA A30, 24576, 535.161.08\n")
+    engines[2].behave(models=["scripted-model"], model_members=LLAMA)
+    agent = shared_agent(engines[2], tier=None)
+    shown = {"kind": "cuda", "name": "NVIDIA A30", "memory_bytes": 24576 << 20, "index": 0, "driver": "535.161.08"}
+    assert (agent.shown["accelerators"], agent.shown["supported_tiers"]) == ([shown], None)
+    eventually(lambda: agent.shown["models"], 10)
+    project = Mesh(stack, tmp_path / "project", engines, "gpu_nvidia_shared")
+    other = project.tenant_of("gpu_intel_shared")
+
+    def engine_of(tenant):
+        return usage.query("SELECT engine_report->>'engine' AS engine FROM endpoints WHERE id = %s", tenant.endpoint.id)[0]["engine"]
+
+    project.wait_until_served()
+    assert project.tenant.chat(script={"text": "x"}).headers["x-xerotier-worker-id"] == agent.worker
+    expect_error(other.chat("hi"), 503, "no_worker_available")
+    assert (engine_of(project.tenant), engine_of(other)) == ("llama_cpp", None), "it says nothing of endpoints that it does not serve"
+    cards.unlink()
+    agent.stop()
+    agent.start()
+    eventually(lambda: [device["kind"] for device in agent.shown["accelerators"]] == ["cpu"], 30)
+    eventually(lambda: project.tenant.chat("hi").status_code == 503, 30)
 
 
 def test_a_join_key_of_a_shared_agent_can_be_revoked_and_names_known_tiers():

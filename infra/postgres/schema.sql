@@ -1338,6 +1338,30 @@ CREATE FUNCTION public.usage_horizon() RETURNS xid8
 
 
 --
+-- Name: usual_tiers(jsonb, boolean); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usual_tiers(accelerators jsonb, is_shared boolean) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE WHEN NOT is_shared THEN ARRAY['self_hosted'] ELSE ARRAY(
+        SELECT tier FROM (
+            SELECT place, CASE lower(device->>'kind')
+                WHEN 'cuda' THEN 'gpu_nvidia_shared'
+                WHEN 'rocm' THEN 'gpu_amd_shared'
+                WHEN 'oneapi' THEN 'gpu_intel_shared'
+                WHEN 'xpu' THEN 'gpu_intel_shared'
+                WHEN 'zendnn' THEN 'cpu_amd_optimized'
+                WHEN 'cpu' THEN CASE
+                    WHEN device->>'name' LIKE '%AMD%' THEN 'cpu_amd_optimized'
+                    WHEN device->>'name' LIKE '%Intel%' THEN 'cpu_intel_optimized' END
+                END AS tier
+            FROM jsonb_array_elements(accelerators) WITH ORDINALITY AS devices (device, place)) AS devices
+        WHERE tier IS NOT NULL GROUP BY tier ORDER BY min(place)) || 'free'::text END
+$$;
+
+
+--
 -- Name: webhook_deliver(text, text, text, text); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1437,6 +1461,7 @@ CREATE TABLE public.agents (
     in_flight integer DEFAULT 0 NOT NULL,
     models jsonb DEFAULT '[]'::jsonb NOT NULL,
     awaits_approval boolean DEFAULT false NOT NULL,
+    served_tiers text[] GENERATED ALWAYS AS (COALESCE(supported_tiers, public.usual_tiers(accelerators, (project_id IS NULL)))) STORED NOT NULL,
     CONSTRAINT agents_agent_version_check CHECK (((char_length(agent_version) >= 1) AND (char_length(agent_version) <= 64))),
     CONSTRAINT agents_curve_public_key_check CHECK ((char_length(curve_public_key) = 40)),
     CONSTRAINT agents_description_check CHECK ((char_length(description) <= 512)),

@@ -12,6 +12,7 @@ final class Broker {
     struct Session {
         let name: AgentName
         let agentID: String
+        let accelerators: [Accelerator]
         var lease: Lease
         var sequence = 0
         /// What the agent was told of its standing, so that it is told once.

@@ -25,7 +25,7 @@ extension Broker {
                 maxConcurrent: 0)
         }
         index.begin(slot: slot, sequence: UInt64(hello.kvSequence))
-        sessions[worker] = Session(name: name, agentID: hello.agentID, lease: lease)
+        sessions[worker] = Session(name: name, agentID: hello.agentID, accelerators: hello.accelerators, lease: lease)
         heard[hello.agentID] = .some(nil)
         drainingByThemselves.remove(worker)
         workers.change(worker) {
@@ -53,9 +53,9 @@ extension Broker {
     }
 
     func take(_ heartbeat: Heartbeat, of worker: String, at now: Instant) throws {
-        heard[sessions[worker]!.agentID] = AgentReport(
-            inFlight: heartbeat.inFlight,
-            models: heartbeat.models.map(AgentObject.Model.init))
+        let session = sessions[worker]!
+        heard[session.agentID] = AgentReport(
+            inFlight: heartbeat.inFlight, models: heartbeat.models.map(AgentObject.Model.init), accelerators: session.accelerators)
         workers.change(worker) {
             $0.lastHeartbeat = now
             $0.load = Worker.Load(kvUsed: heartbeat.kvUsed, waiting: heartbeat.waiting, running: heartbeat.running)

@@ -17,8 +17,9 @@ TIER = "gpu_amd_shared"
 
 
 class SharedAgent(Agent):
-    def __init__(self, stack, home, engine, *, tier: str = TIER, region: str = "local", **values):
-        self.join_key = migrate("join-key", "create", "--name", unique("pool"), "--tiers", tier, "--region", region)
+    def __init__(self, stack, home, engine, *, tier: str | None = TIER, region: str = "local", **values):
+        tiers = ["--tiers", tier] if tier else []
+        self.join_key = migrate("join-key", "create", "--name", unique("pool"), *tiers, "--region", region)
         super().__init__(stack, home, self.join_key["key"], engine.url, **values)
         self.id = self.worker.split(":")[1]
 
@@ -43,6 +44,8 @@ def shared_agent(stack, engines, tmp_path):
     for engine in engines:
         engine.behave_well()
     yield make
+    for engine in engines:
+        engine.behave_well()
     for agent in made:
         agent.end()
         if agent.id in [each["id"] for each in migrate("agent", "list")]:
