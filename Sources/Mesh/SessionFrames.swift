@@ -142,9 +142,12 @@ public struct Welcome: FrameFields {
     /// Requests that are not wanted any more.
     public var cancel: [String]
     public var assignments: [ModelAssign]
+    /// Where agents reach all routers; empty = it does not say.
+    public var routerAddresses: [String]
 
     public init(
-        session: String, leaseSeconds: Int, heartbeatMilliseconds: Int, creditWindow: Int, cancel: [String], assignments: [ModelAssign]
+        session: String, leaseSeconds: Int, heartbeatMilliseconds: Int, creditWindow: Int, cancel: [String], assignments: [ModelAssign],
+        routerAddresses: [String] = []
     ) {
         self.session = session
         self.leaseSeconds = leaseSeconds
@@ -152,6 +155,7 @@ public struct Welcome: FrameFields {
         self.creditWindow = creditWindow
         self.cancel = cancel
         self.assignments = assignments
+        self.routerAddresses = routerAddresses
     }
 
     init(_ fields: FieldReader) throws(FrameError) {
@@ -161,6 +165,7 @@ public struct Welcome: FrameFields {
         creditWindow = try fields.integer("credit_window", 8...1_024)
         cancel = try fields.ids("cancel")
         assignments = try fields.items("assignments")
+        routerAddresses = fields.has("router_addrs") ? try fields.ids("router_addrs") : []
     }
 
     func write(to map: inout MessagePackMap) {
@@ -170,6 +175,7 @@ public struct Welcome: FrameFields {
         map.add("credit_window", creditWindow)
         map.add("cancel", cancel)
         map.add("assignments", assignments)
+        if !routerAddresses.isEmpty { map.add("router_addrs", routerAddresses) }
     }
 }
 

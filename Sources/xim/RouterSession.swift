@@ -7,7 +7,8 @@ import ZeroMQ
 
 /// An agent's connection to one router. All of it belongs to the thread that runs it.
 final class RouterSession {
-    private let enrolment: Enrolment
+    private let enrolment: KeptEnrolment
+    private let learn: ([String]) throws -> Void
     private let serving: Serving
     private let coalesce: Duration
     private let outbox = SessionOutbox()
@@ -52,19 +53,21 @@ final class RouterSession {
     ///   - address: of the router.
     ///   - keys: the agent's own, which it enrolled with.
     ///   - coalesce: how long chunks are gathered before they go out in one frame.
+    ///   - learn: is told where all routers are, whenever this one says so.
     init(
-        _ enrolment: Enrolment, at address: String, keys: SessionKeys, serving: Serving, coalesce: Duration = .milliseconds(20),
-        logger: Logger
+        _ enrolment: KeptEnrolment, at address: String, keys: SessionKeys, serving: Serving, coalesce: Duration = .milliseconds(20),
+        logger: Logger, learn: @escaping ([String]) throws -> Void
     ) throws {
         self.enrolment = enrolment
+        self.learn = learn
         self.serving = serving
         self.keys = keys
         self.coalesce = coalesce
         self.logger = logger
         let context = try ZeroMQContext()
-        let name = AgentName(workerID: enrolment.workerID, nonce: Random.bytes(16))
+        let name = AgentName(workerID: enrolment.now.workerID, nonce: Random.bytes(16))
         let options: [ZeroMQOption] =
-            ZeroMQOption.curveClient(keys.curve, server: try CurvePublicKey(enrolment.routerKey))
+            ZeroMQOption.curveClient(keys.curve, server: try CurvePublicKey(enrolment.now.routerKey))
             + ZeroMQOption.heartbeat(milliseconds: 2_000, timeout: 6_000) + ZeroMQOption.reconnect(milliseconds: 100, longest: 10_000) + [
                 .identity(name.bytes), .sendHighWaterMark(10_000), .receiveHighWaterMark(10_000), .immediate, .longestPart(32 << 20),
                 .handshake(milliseconds: 5_000), .linger(milliseconds: 1_000),
@@ -79,20 +82,25 @@ final class RouterSession {
         case over
         /// To be begun again, with the agent's other CURVE keys.
         case otherKeys
+        /// The router is none any more.
+        case removed
     }
 
     /// Stays until `isStopped` or until the router asks, lets what runs end for `grace` then, and says goodbye.
+    /// - Parameter isRemoved: the router is none any more; others may have work for the agent.
     /// - Throws: `AgentProblem` when the router wants this agent no more.
-    func run(until isStopped: () -> Bool, grace: () -> Duration) throws -> Ending {
+    func run(until isStopped: () -> Bool, isRemoved: () -> Bool, grace: () -> Duration) throws -> Ending {
         var drainEnd: ContinuousClock.Instant?
+        var isLeaving = false
         defer {
             cancelAll()
             isWelcome = false
         }
         while drainEnd.map({ ContinuousClock.now < $0 && !running.isEmpty }) ?? true {
-            if drainEnd == nil && (isStopped() || drain != nil) {
+            if drainEnd == nil && (isStopped() || drain != nil || isRemoved()) {
                 let grace = drain.map { Duration.seconds($0) } ?? grace()
-                serving.drain()
+                isLeaving = !isStopped() && drain == nil
+                if !isLeaving { serving.drain() }
                 drainEnd = .now + grace
                 if isWelcome && drain == nil { try say(.drain(Drain(deadlineSeconds: Int(grace / .seconds(1))))) }
             }
@@ -132,6 +140,8 @@ final class RouterSession {
                 try sayHeartbeat()
             }
         }
+        // A goodbye is to all routers.
+        if isLeaving { return .removed }
         try say(.bye(Bye(reason: .shutdown)))
         return .over
     }
@@ -149,13 +159,14 @@ final class RouterSession {
     }
 
     private func hello() throws {
+        let now = enrolment.now
         sequence = 0
         (toldModels, toldStarts) = (serving.engine.models, serving.engine.starts)
         try say(
             .hello(
                 Hello(
-                    agentID: enrolment.agentID, workerID: enrolment.workerID, version: XimAgent.configuration.version, role: .inference,
-                    token: enrolment.token, accelerators: serving.accelerators, maxConcurrent: serving.most, models: toldModels,
+                    agentID: now.agentID, workerID: now.workerID, version: XimAgent.configuration.version, role: .inference,
+                    token: now.token, accelerators: serving.accelerators, maxConcurrent: serving.most, models: toldModels,
                     inFlight: running.values.map(\.request.id), kvSequence: kvSequence)))
     }
 
@@ -249,7 +260,8 @@ final class RouterSession {
             (isWelcome, lastAck, nextHeartbeat) = (true, .now, .now)
             for entry in running.values where welcome.cancel.contains(entry.request.id) { entry.request.cancel() }
             try keys.areGood()
-            logger.notice("connected", metadata: ["worker": "\(enrolment.workerID)"])
+            try learn(welcome.routerAddresses)
+            logger.notice("connected", metadata: ["worker": "\(enrolment.now.workerID)"])
         case .leaseAck:
             lastAck = .now
             serving.metrics.leaseRenewed()

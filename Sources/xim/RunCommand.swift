@@ -45,7 +45,14 @@ private final class RunningAgent: Sendable {
     /// Requests at a time where neither the settings nor the enrolment nor the engine says how many.
     private static let usualConcurrency = 32
 
-    private let enrolment: Enrolment
+    private struct Sessions {
+        /// Addresses of routers that have one, or had one that is over.
+        var begun: Set<String> = []
+        var running = 0
+        var problem: AgentProblem?
+    }
+
+    private let enrolment: KeptEnrolment
     private let state: StateDirectory
     private let serving: Serving
     private let engine: SupervisedEngine?
@@ -56,10 +63,11 @@ private final class RunningAgent: Sendable {
     private let isStopped = Lock(false)
     /// When a session took its last turn.
     private let lastTurn = Lock(ContinuousClock.now)
+    private let sessions = Monitor(Sessions())
     private let notices = ProcessInfo.processInfo.environment["NOTIFY_SOCKET"]
 
     init(_ settings: AgentSettings, _ enrolment: Enrolment, _ state: StateDirectory) throws {
-        self.enrolment = enrolment
+        self.enrolment = KeptEnrolment(enrolment, in: state)
         self.state = state
         let level = Lock(Self.level(settings))
         self.level = level
@@ -97,7 +105,7 @@ private final class RunningAgent: Sendable {
             let settings = try source.settings()
             level.withLock { $0 = Self.level(settings) }
             grace.withLock { $0 = .seconds(settings.shutdownGrace) }
-            serving.allow(Self.most(settings, enrolment))
+            serving.allow(Self.most(settings, enrolment.now))
             logger.notice("settings are read again")
         } catch { logger.error("settings stay as they are", metadata: ["error": "\(error)"]) }
     }
@@ -105,49 +113,78 @@ private final class RunningAgent: Sendable {
     /// A session on a thread of its own with each router. One that ends with a fault ends all.
     /// - Throws: `AgentProblem`.
     func run() throws {
-        let problem = Monitor<(left: Int, problem: AgentProblem?)>((enrolment.routerAddresses.count, nil))
-        for address in enrolment.routerAddresses {
-            startThread("session") { [self] in
-                var ended: AgentProblem?
-                do { try session(at: address) } catch {
-                    ended = error as? AgentProblem ?? AgentProblem("the session with the router failed: \(error)")
-                }
-                problem.change { state in
-                    state.left -= 1
-                    state.problem = state.problem ?? ended
-                }
-            }
-        }
+        enrolment.now.routerAddresses.forEach(begin(at:))
         startThread("token") { [self] in
             do { try TokenCare(enrolment, state, logger: logger).run { isStopped.withLock { $0 } } } catch {
                 let ended = error as? AgentProblem ?? AgentProblem("the token could not be kept: \(error)")
-                problem.change { $0.problem = $0.problem ?? ended }
+                sessions.change { $0.problem = $0.problem ?? ended }
             }
         }
         ServiceNotice.ready.send(to: notices)
-        while problem.wait(atMost: 15, while: { $0.left > 0 && $0.problem == nil }, then: { $0.left > 0 && $0.problem == nil }) {
+        let goesOn: (Sessions) -> Bool = { $0.running > 0 && $0.problem == nil }
+        while sessions.wait(atMost: 15, while: goesOn, then: { goesOn($0) }) {
             let isTurning = lastTurn.withLock { ContinuousClock.now - $0 < .seconds(15) }
             if isTurning { ServiceNotice.alive.send(to: notices) }
         }
         serving.engine.stop()
         engine?.stop()
-        guard let found = problem.withLock({ $0.problem }) else { return }
+        guard let found = sessions.withLock({ $0.problem }) else { return }
         // A new join key makes it an agent again.
         if found.isRevoked { try state.forget() }
         throw found
     }
 
-    private func session(at address: String) throws {
+    /// Where there is no session with this router yet.
+    private func begin(at address: String) {
+        let isNew = sessions.withLock { sessions in
+            let isNew = sessions.begun.insert(address).inserted
+            if isNew { sessions.running += 1 }
+            return isNew
+        }
+        guard isNew else { return }
+        startThread("session") { [self] in
+            var (isGone, ended) = (false, AgentProblem?.none)
+            do { isGone = try session(at: address) } catch {
+                ended = error as? AgentProblem ?? AgentProblem("the session with the router failed: \(error)")
+            }
+            sessions.change { sessions in
+                sessions.running -= 1
+                sessions.problem = sessions.problem ?? ended
+                if isGone { sessions.begun.remove(address) }
+            }
+            // It may have come back meanwhile.
+            if isGone && !isRemoved(address) { begin(at: address) }
+        }
+    }
+
+    private func isRemoved(_ address: String) -> Bool { !enrolment.now.routerAddresses.contains(address) }
+
+    /// The router at `address` has said where all routers are: there are sessions with these and no others from now on.
+    private func learn(_ addresses: [String], from address: String) throws {
+        // An address that the routers do not know is this agent's own, such as one through a tunnel, and is the one to keep.
+        guard addresses.contains(address), addresses != enrolment.now.routerAddresses else { return }
+        try enrolment.change { $0.routerAddresses = addresses }
+        logger.notice("routers", metadata: ["addresses": "\(addresses.joined(separator: ", "))"])
+        addresses.forEach(begin(at:))
+    }
+
+    /// - Returns: whether the router is none any more.
+    private func session(at address: String) throws -> Bool {
         var keys = try SessionKeys(state, new: false)
         while true {
-            let session = try RouterSession(enrolment, at: address, keys: keys, serving: serving, coalesce: coalesce, logger: logger)
+            let session = try RouterSession(
+                enrolment, at: address, keys: keys, serving: serving, coalesce: coalesce, logger: logger
+            ) { [self] in try learn($0, from: address) }
             let ending = try session.run(
                 until: { [self] in
                     lastTurn.withLock { $0 = .now }
                     return isStopped.withLock { $0 }
-                }, grace: { [self] in grace.withLock { $0 } })
-            guard case .otherKeys = ending else { return }
-            keys = try keys.others()
+                }, isRemoved: { [self] in isRemoved(address) }, grace: { [self] in grace.withLock { $0 } })
+            switch ending {
+            case .over: return false
+            case .removed: return true
+            case .otherKeys: keys = try keys.others()
+            }
         }
     }
 }

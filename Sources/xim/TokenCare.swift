@@ -4,7 +4,7 @@ import Threads
 
 /// Fetches the agent's next token when three quarters of the present one's time are over (05 §11), and writes it into the state file.
 final class TokenCare: Sendable {
-    private let enrolment: Lock<Enrolment>
+    private let enrolment: KeptEnrolment
     private let state: StateDirectory
     private let logger: Logger
 
@@ -13,8 +13,8 @@ final class TokenCare: Sendable {
     private static let firstPause = 60.0
     private static let longestPause = 900.0
 
-    init(_ enrolment: Enrolment, _ state: StateDirectory, logger: Logger) {
-        self.enrolment = Lock(enrolment)
+    init(_ enrolment: KeptEnrolment, _ state: StateDirectory, logger: Logger) {
+        self.enrolment = enrolment
         self.state = state
         self.logger = logger
     }
@@ -22,7 +22,7 @@ final class TokenCare: Sendable {
     /// Stays until `isStopped`. What may pass is tried again, after a minute and then more and more seldom.
     /// - Throws: `AgentProblem` where the platform knows this agent no more, or the state file cannot be written.
     func run(until isStopped: () -> Bool) throws {
-        var next = Date(timeIntervalSince1970: Double(enrolment.withLock { $0.refreshAt }))
+        var next = Date(timeIntervalSince1970: Double(enrolment.now.refreshAt))
         var pause = Self.firstPause
         while !isStopped() {
             guard Date() >= next else {
@@ -51,7 +51,7 @@ final class TokenCare: Sendable {
 
     /// - Returns: when the new token is to be refreshed; nil = there is none, for a reason that may pass.
     private func refresh() throws -> Int? {
-        let now = enrolment.withLock { $0 }
+        let now = enrolment.now
         let time = Int(Date().timeIntervalSince1970)
         let signature = try state.signingKeys().signature(of: Array("\(now.agentID)|\(time)".utf8))
         let asking = Asking(ts: time, sig: StateDirectory.hex(signature))
@@ -68,15 +68,11 @@ final class TokenCare: Sendable {
                 logger.warning("the token could not be refreshed", metadata: ["error": "the answer is none"])
                 return nil
             }
-            let new = enrolment.withLock { enrolment in
-                (enrolment.token, enrolment.tokenExpiresAt, enrolment.refreshAfter) = (
-                    answer.token, answer.token_expires_at, answer.refresh_after
-                )
-                return enrolment
+            try enrolment.change {
+                ($0.token, $0.tokenExpiresAt, $0.refreshAfter) = (answer.token, answer.token_expires_at, answer.refresh_after)
             }
-            try state.save(new)
             logger.info("the token is refreshed")
-            return new.refreshAt
+            return answer.refresh_after
         // The platform says so of its own accord: with such credentials the mesh lets nobody in either.
         case .refused(401, let refusal?) where refusal.code == "invalid_agent_token" && refusal.param == nil:
             throw AgentProblem("this agent was revoked", isRevoked: true)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.agents import mesh, most_at_once, router_metric  # noqa: F401
 from harness.load import Load
-from harness.meshes import asked, two_meshes, wait_until_on_both  # noqa: F401
+from harness.meshes import asked, set_meshes, two_meshes, wait_until_on_both  # noqa: F401
 from harness.shared_agents import check_fair_share, projects, shared_agent  # noqa: F401
 from harness.together import eventually, together
 
@@ -106,6 +106,29 @@ def test_an_agent_never_has_more_than_its_places_over_both_routers(mesh):  # noq
     assert len(mesh.engines[0].records()) == 24 and most_at_once(mesh.engines[0].records()) <= 2
     # One of them at least was told that the agent is busy with what the other has sent.
     assert sum(router_metric("router_rejects_total", "busy", number=number) for number in (0, 1)) > 0
+
+
+@pytest.mark.short
+@pytest.mark.limit(240)
+def test_an_agent_learns_of_routers_that_come_and_go(mesh, processes):  # noqa: F811
+    """The routers that an agent enrolled with are not those that it stays with."""
+    set_meshes(processes, 1)
+    try:
+        agent = mesh.agent()
+        first = agent.routers
+        assert len(first) == 1
+        set_meshes(processes, 2)
+        wait_until_on_both(1)
+        assert len(agent.routers) == 2 and agent.routers[:1] == first and agent.sessions == 2
+        agent.stop()
+        agent.start()
+        wait_until_on_both(1)
+        set_meshes(processes, 1)
+        eventually(lambda: agent.routers == first, 30)
+        eventually(lambda: agent.sessions == 1, 10)
+        mesh.wait_until_served()
+    finally:
+        set_meshes(processes, 2)
 
 
 def restart_all(mesh, processes):  # noqa: F811

@@ -36,7 +36,8 @@ package struct Sample: Sendable, CustomStringConvertible {
             .welcome(
                 Welcome(
                     session: "ses_1", leaseSeconds: 30, heartbeatMilliseconds: 10_000, creditWindow: 64, cancel: ["req_2"],
-                    assignments: [assignment])), "session lease_seconds heartbeat_ms credit_window cancel assignments"),
+                    assignments: [assignment], routerAddresses: ["tcp://a:5555", "tcp://b:5555"])),
+            "session lease_seconds heartbeat_ms credit_window cancel assignments", optional: "router_addrs"),
         Sample(
             .heartbeat(
                 Heartbeat(

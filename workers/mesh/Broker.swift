@@ -24,6 +24,8 @@ final class Broker {
     let timeScale: Double
     /// Where requests of its gateways come in.
     let region: String
+    /// Where agents reach all routers.
+    let routerAddresses: [String]
     let decisions: DecisionLog
     let metrics: Metrics
     let logger: Logger
@@ -75,11 +77,12 @@ final class Broker {
     /// - Parameters:
     ///   - address: for agents, such as `tcp://*:5555`.
     ///   - gatewayPath: such as `/run/xerotier/mesh-0.sock`.
+    ///   - routerAddresses: where agents reach this one and all others.
     ///   - region: of this deployment.
     ///   - seed: of the choices; nil = another one each time.
     init(
-        context: ZeroMQContext, keys: CurveKeys, address: String, gatewayPath: String, directory: AgentDirectory, region: String,
-        chooser: Chooser, timeScale: Double,
+        context: ZeroMQContext, keys: CurveKeys, address: String, gatewayPath: String, routerAddresses: [String],
+        directory: AgentDirectory, region: String, chooser: Chooser, timeScale: Double,
         seed: UInt64?, decisions: DecisionLog, metrics: Metrics, logger: Logger
     ) throws {
         let heartbeat = ZeroMQOption.heartbeat(milliseconds: 2_000, timeout: 6_000)
@@ -96,6 +99,7 @@ final class Broker {
         self.directory = directory
         self.timeScale = timeScale
         self.region = region
+        self.routerAddresses = routerAddresses
         self.chooser = chooser
         generator = SplitMix64(seed: seed ?? .random(in: 0...UInt64.max))
         self.decisions = decisions

@@ -47,7 +47,7 @@ extension Broker {
             session: "ses_" + Base64URL.encode(Random.bytes(12)), leaseSeconds: max(1, Int(Self.leaseSeconds * timeScale)),
             heartbeatMilliseconds: max(1, Int(Self.heartbeatMilliseconds * timeScale)),
             creditWindow: max(8, StreamWindow(places: hello.maxConcurrent).chunks),
-            cancel: hello.inFlight.filter { !ours.contains($0) }, assignments: [])
+            cancel: hello.inFlight.filter { !ours.contains($0) }, assignments: [], routerAddresses: routerAddresses)
         try say(.welcome(welcome), to: worker)
         try startWaiting(at: now)
     }

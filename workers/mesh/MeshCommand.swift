@@ -17,8 +17,8 @@ struct MeshCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Takes connections of enrolled agents and chooses who answers; runs until SIGTERM.",
         discussion: """
-            Reads database.url, redis.socket, runtime.dir, mesh.secret_key, mesh.listen, mesh.number, mesh.region, router.file, router.seed, time.scale and
-            worker.metrics_port. SIGHUP makes it read the router's file again.
+            Reads database.url, redis.socket, runtime.dir, mesh.secret_key, mesh.listen, mesh.number, mesh.addresses, mesh.region, router.file,
+            router.seed, time.scale and worker.metrics_port. SIGHUP makes it read the router's file again.
             """)
 
     func run() throws {
@@ -40,8 +40,9 @@ struct MeshCommand: ParsableCommand {
         let decisions = DecisionLog(database: process.database, metrics: metrics, logger: process.logger)
         let broker = try Broker(
             context: context, keys: keys.curve, address: process.configuration.mesh.listen,
-            gatewayPath: process.configuration.meshSocket(process.configuration.mesh.number), directory: directory,
-            region: process.configuration.mesh.region, chooser: try Chooser(process.configuration),
+            gatewayPath: process.configuration.meshSocket(process.configuration.mesh.number),
+            routerAddresses: process.configuration.mesh.addresses, directory: directory, region: process.configuration.mesh.region,
+            chooser: try Chooser(process.configuration),
             timeScale: process.configuration.timeScale, seed: process.configuration.mesh.seed, decisions: decisions,
             metrics: process.metrics,
             logger: process.logger)

@@ -75,6 +75,16 @@ class Agent:
     def connections(self) -> int:
         return self.text.count('"connected"')
 
+    @property
+    def routers(self) -> list:
+        """Where the agent's state file says that routers are."""
+        return json.loads((self.log.parent / ".config" / "xerotier" / "enrollment.json").read_text())["router_addrs"]
+
+    @property
+    def sessions(self) -> int:
+        """Its threads for sessions with routers."""
+        return sum(name.read_text() == "session\n" for name in pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/comm"))
+
     def signal(self, number: int):
         self.process.send_signal(number)
 
