@@ -11,33 +11,6 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
         case pending, active, suspended, draining, disconnected, dead, revoked
     }
 
-    /// A model on it, as the mesh was told last.
-    public struct Model: Sendable, Codable, Equatable {
-        public var modelID: String
-        public var version: String
-        public var state: String
-        /// Whose server it is on, and what that says of the model; absent = it does not say.
-        public var engine: String?
-        public var contextLength: Int?
-        public var vocabulary: Int?
-        public var readsImages: Bool?
-        public var readsAudio: Bool?
-
-        public init(modelID: String, version: String, state: String) {
-            self.modelID = modelID
-            self.version = version
-            self.state = state
-        }
-
-        private enum CodingKeys: String, CodingKey {
-            case version, state, engine, vocabulary
-            case modelID = "model_id"
-            case contextLength = "context_length"
-            case readsImages = "reads_images"
-            case readsAudio = "reads_audio"
-        }
-    }
-
     public var id: ID<Agent>
     /// nil = it is the operator's, and serves all projects of its tiers.
     public var projectID: OpenAI.ID<Project>?
@@ -57,7 +30,8 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
     public var storageLimitEnabled: Bool
     public var storageLimitBytes: Int?
     public var accelerators: [Accelerator]
-    public var models: [Model]
+    /// As the mesh was told last.
+    public var models: [ModelReport]
     public var inFlight: Int
     public var createdAt: Int
     public var lastHeartbeatAt: Int?
@@ -138,7 +112,7 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
         storageLimitEnabled = try row.get("storage_limit_enabled")
         storageLimitBytes = try row.optional("storage_limit_bytes")
         accelerators = try JSONDecoder().decode([Accelerator].self, from: Data((row.get("accelerators") as String).utf8))
-        models = try JSONDecoder().decode([Model].self, from: Data((row.get("models") as String).utf8))
+        models = try JSONDecoder().decode([ModelReport].self, from: Data((row.get("models") as String).utf8))
         inFlight = try row.get("in_flight")
         createdAt = try row.get("created_at")
         lastHeartbeatAt = try row.optional("last_heartbeat_at")

@@ -1,4 +1,5 @@
 import JSON
+import Mesh
 import OpenAI
 import Server
 import Tenancy
@@ -138,7 +139,7 @@ public struct AgentRoutes: Sendable {
 /// The models of an agent.
 private struct AgentModels: Encodable {
     var object = "list"
-    var data: [AgentObject.Model]
+    var data: [ModelReport]
 }
 
 /// The answer to a deletion.

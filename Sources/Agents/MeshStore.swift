@@ -8,11 +8,11 @@ import Tenancy
 /// What an agent said of itself when it came, and in its last heartbeat.
 public struct AgentReport: Sendable, Equatable {
     public var inFlight: Int
-    public var models: [AgentObject.Model]
+    public var models: [ModelReport]
     /// Empty = it does not say.
     public var accelerators: [Accelerator]
 
-    public init(inFlight: Int, models: [AgentObject.Model], accelerators: [Accelerator]) {
+    public init(inFlight: Int, models: [ModelReport], accelerators: [Accelerator]) {
         self.inFlight = inFlight
         self.models = models
         self.accelerators = accelerators

@@ -1,4 +1,5 @@
 import HTTPClient
+import Mesh
 import OpenAI
 
 /// The limits and prices of a service tier (04 §6, 06 §4). nil = unlimited.
@@ -144,7 +145,7 @@ public struct EndpointRecord: Sendable, Equatable {
     public var cors: CORSRules
     public var createdAt: Int
     /// What its server says of itself.
-    public var report: EngineReport
+    public var report: ModelFacts
     /// Whether prompts may stay in the engine's cache for the next request.
     public var prefixCache: Bool
     /// Which agents serve it, where agents do.
@@ -155,7 +156,7 @@ public struct EndpointRecord: Sendable, Equatable {
         modelID: ID<Model>, modelName: String, modelVersion: String, contextLength: Int?, upstream: UpstreamSettings,
         limits: EndpointLimits,
         defaults: EndpointDefaults, cors: CORSRules = .standard, createdAt: Int, aliases: [String] = [],
-        report: EngineReport = EngineReport(), prefixCache: Bool = true, placement: EndpointPlacement = EndpointPlacement()
+        report: ModelFacts = ModelFacts(), prefixCache: Bool = true, placement: EndpointPlacement = EndpointPlacement()
     ) {
         self.id = id
         self.projectID = projectID

@@ -1,5 +1,6 @@
 import Billing
 import Foundation
+import Mesh
 import OpenAI
 import Postgres
 import Tenancy
@@ -21,7 +22,7 @@ public struct EndpointObject: Sendable, Identifiable {
     public var createdAt: Int
     public var updatedAt: Int
     public var lastRequestAt: Int?
-    public var report: EngineReport
+    public var report: ModelFacts
     /// Where clients reach it: `https://…/{project}/{endpoint}/v1`. Known to routes only.
     public var baseURL: String?
     /// Whether the reader may know where the upstream is. Keys that are in applications' and browsers' hands must not say it.
@@ -60,7 +61,7 @@ extension EndpointObject: Encodable {
         try container.encode(settings.aliases, forKey: .aliases)
         try container.encode(
             ShownUpstream(
-                settings: settings.upstream, hasKey: hasUpstreamKey, showsPlace: showsUpstream, detected: report.engine),
+                settings: settings.upstream, hasKey: hasUpstreamKey, showsPlace: showsUpstream, detected: report.knownEngine),
             forKey: .upstream)
         try container.encode(settings.placement, forKey: .placement)
         try container.encode(Tools(), forKey: .tools)

@@ -1,6 +1,7 @@
 import Crypto
 import Foundation
 import Logging
+import Mesh
 import OpenAI
 import Postgres
 import Server
@@ -44,7 +45,7 @@ public struct EndpointProbes: Sendable {
 
     /// Notes what a round of probes found, unless the endpoint has changed meanwhile.
     /// - Parameter engine: nil = its server gave no list of models; what it said before holds on.
-    public func report(_ endpoint: EndpointRecord, ready: Int, engine: EngineReport? = nil) throws {
+    public func report(_ endpoint: EndpointRecord, ready: Int, engine: ModelFacts? = nil) throws {
         let isChanged = try database.withConnection { connection in
             let found = try engine ?? (endpoint.upstream.urls.isEmpty ? connection.reportOfAgents(for: endpoint) : nil)
             return try connection.noteProbe(of: endpoint, ready: ready, found ?? endpoint.report, mostFailures: Self.mostFailures)
@@ -85,7 +86,7 @@ extension SystemConnection {
     /// What the engines of the agents say that serve an endpoint without an upstream, as far as they agree. Who has the context and the eyes for a request the
     /// router knows, so of those it is the most that counts; nil where one does not say.
     /// - Returns: nil where none is connected.
-    fileprivate func reportOfAgents(for endpoint: EndpointRecord) throws -> EngineReport? {
+    fileprivate func reportOfAgents(for endpoint: EndpointRecord) throws -> ModelFacts? {
         let row = try query(
             """
             SELECT count(*) AS models, CASE WHEN count(DISTINCT coalesce(m->>'engine', '')) = 1 THEN min(m->>'engine') END AS engine,
@@ -99,14 +100,14 @@ extension SystemConnection {
                 AND m->>'model_id' = \(endpoint.upstreamModel) AND m->>'state' = 'ready'
             """)[0]
         guard try row.get("models", as: Int.self) > 0 else { return nil }
-        return EngineReport(
-            engine: try row.optional("engine", as: String.self).flatMap(Engine.init), contextLength: try row.optional("context_length"),
+        return ModelFacts(
+            engine: try row.optional("engine"), contextLength: try row.optional("context_length"),
             vocabulary: try row.optional("vocabulary"), readsImages: try row.optional("reads_images"),
             readsAudio: try row.optional("reads_audio"))
     }
 
     /// - Returns: whether the status is another one now, or the server another engine's.
-    fileprivate func noteProbe(of endpoint: EndpointRecord, ready: Int, _ engine: EngineReport, mostFailures: Int) throws -> Bool {
+    fileprivate func noteProbe(of endpoint: EndpointRecord, ready: Int, _ engine: ModelFacts, mostFailures: Int) throws -> Bool {
         let servers = endpoint.upstream.urls.count
         let isWell = ready == servers
         let report = String(decoding: try JSONEncoder().encode(engine), as: UTF8.self)

@@ -1,3 +1,5 @@
+import Mesh
+
 /// Whose server answers behind an endpoint. Each speaks OpenAI's API with habits of its own.
 public enum Engine: String, Sendable, Codable, CaseIterable {
     case vLLM = "vllm"
@@ -21,37 +23,14 @@ public enum EngineChoice: Sendable, Equatable {
     }
 }
 
-/// What a model server says of itself in its list of models; nil = it does not say.
-public struct EngineReport: Sendable, Equatable, Codable {
-    public var engine: Engine?
-    /// In tokens, of one request.
-    public var contextLength: Int?
-    /// How many tokens it knows: their ids are 0 to one less.
-    public var vocabulary: Int?
-    public var readsImages: Bool?
-    public var readsAudio: Bool?
-
-    public init(
-        engine: Engine? = nil, contextLength: Int? = nil, vocabulary: Int? = nil, readsImages: Bool? = nil, readsAudio: Bool? = nil
-    ) {
-        self.engine = engine
-        self.contextLength = contextLength
-        self.vocabulary = vocabulary
-        self.readsImages = readsImages
-        self.readsAudio = readsAudio
-    }
-
-    private enum CodingKeys: String, CodingKey {
-        case engine, vocabulary
-        case contextLength = "context_length"
-        case readsImages = "reads_images"
-        case readsAudio = "reads_audio"
-    }
+extension ModelFacts {
+    /// Whose server it is, as far as that is known here.
+    public var knownEngine: Engine? { engine.flatMap(Engine.init) }
 }
 
 extension EndpointRecord {
     /// As the endpoint states it, or else as its server was recognized; nil = nobody knows yet.
-    public var engine: Engine? { upstream.engine ?? report.engine }
+    public var engine: Engine? { upstream.engine ?? report.knownEngine }
 
     /// The most tokens of prompt and answer together, as far as endpoint, model and engine say.
     public var mostContext: Int? {

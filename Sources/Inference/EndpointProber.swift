@@ -2,6 +2,7 @@ import Catalog
 import Dispatch
 import HTTPClient
 import Logging
+import Mesh
 import Threads
 
 /// Asks the servers of all endpoints for their health, so that new ones come to life and dead ones are seen (07 §6). All gateways that run one share
@@ -72,7 +73,7 @@ public final class EndpointProber: Sendable {
         running.forEach { $0.giveUp() }
         for (index, endpoint) in endpoints.enumerated() {
             let models = asked[index].flatMap { $0.hasSucceeded ? $0 : nil }
-            let engine = models.flatMap { EngineReport(modelsBody: $0.body, server: $0.server, model: endpoint.upstreamModel) }
+            let engine = models.flatMap { ModelFacts(modelsBody: $0.body, server: $0.server, model: endpoint.upstreamModel) }
             try probes.report(endpoint, ready: started[index].count { $0.hasSucceeded }, engine: engine)
         }
         return endpoints.count

@@ -1,14 +1,12 @@
-import Catalog
 import JSON
 import Mesh
-import OpenAI
 
 /// Reads whose server it is, and what it says of its model, out of the answer to `GET /v1/models`; see `ModelFacts`. Pure.
-extension EngineReport {
+extension ModelFacts {
     /// - Parameter model: the one that the endpoint serves.
     /// - Returns: nil for what is no list of models.
     package init?(modelsBody body: [UInt8], server: String?, model: String) {
-        let report = try? JSONParser().parse(body) { EngineReport(models: $0, server: server, model: model) }
+        let report = try? JSONParser().parse(body) { ModelFacts(models: $0, server: server, model: model) }
         guard let report = report ?? nil else { return nil }
         self = report
     }
@@ -18,9 +16,6 @@ extension EngineReport {
         self.init()
         let named = list.elements.first { $0["id"]?.string == model || $0["aliases"]?.elements.contains { $0.string == model } == true }
         guard let entry = named ?? list.elements.first(where: { _ in true }) else { return }
-        let facts = ModelFacts(of: entry, server: server)
-        self.init(
-            engine: facts.engine.flatMap(Engine.init), contextLength: facts.contextLength, vocabulary: facts.vocabulary,
-            readsImages: facts.readsImages, readsAudio: facts.readsAudio)
+        self.init(of: entry, server: server)
     }
 }

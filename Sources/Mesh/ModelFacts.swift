@@ -5,7 +5,7 @@ import MessagePack
 ///
 /// vLLM and llama.cpp name themselves as the owner of their models. `openai` as the owner says nothing: gateways of all kinds call their models so,
 /// whatever is behind them.
-public struct ModelFacts: Sendable, Equatable {
+public struct ModelFacts: Sendable, Equatable, Codable {
     /// `vllm` or `llama_cpp`.
     public var engine: String?
     /// In tokens, of one request.
@@ -46,6 +46,13 @@ public struct ModelFacts: Sendable, Equatable {
         case Self.vLLM: contextLength = Self.size(entry["max_model_len"])
         default: break
         }
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case engine, vocabulary
+        case contextLength = "context_length"
+        case readsImages = "reads_images"
+        case readsAudio = "reads_audio"
     }
 
     private static let llamaCpp = "llama_cpp"

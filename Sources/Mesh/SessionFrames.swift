@@ -103,8 +103,8 @@ public struct Accelerator: FrameFields, Codable {
     }
 }
 
-/// A model on an agent.
-public struct ModelReport: FrameFields {
+/// A model on an agent. As JSON it is one object, with what is said of the model beside its name.
+public struct ModelReport: FrameFields, Codable {
     public var modelID: String
     public var version: String
     public var state: ModelPhase
@@ -130,6 +130,27 @@ public struct ModelReport: FrameFields {
         map.add("version", version)
         map.add("state", state.rawValue)
         facts.write(to: &map)
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        modelID = try values.decode(String.self, forKey: .modelID)
+        version = try values.decode(String.self, forKey: .version)
+        state = try values.decode(ModelPhase.self, forKey: .state)
+        facts = try ModelFacts(from: decoder)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(modelID, forKey: .modelID)
+        try values.encode(version, forKey: .version)
+        try values.encode(state, forKey: .state)
+        try facts.encode(to: encoder)
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case version, state
+        case modelID = "model_id"
     }
 }
 

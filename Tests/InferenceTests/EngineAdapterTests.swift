@@ -2,6 +2,7 @@ import Catalog
 import Foundation
 import Inference
 import JSON
+import Mesh
 import Testing
 
 /// Answers of Tests/EngineAnswers, through the adapter of the engine that gave them.
@@ -11,8 +12,8 @@ import Testing
 
     private func recorded(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: Self.folder.appending(path: name))) }
 
-    private func report(_ name: String, server: String? = nil, model: String) throws -> EngineReport {
-        try #require(EngineReport(modelsBody: try recorded(name), server: server, model: model))
+    private func report(_ name: String, server: String? = nil, model: String) throws -> ModelFacts {
+        try #require(ModelFacts(modelsBody: try recorded(name), server: server, model: model))
     }
 
     private func chat(_ members: String, _ adapter: EngineAdapter) throws -> ChatRequest {
@@ -53,28 +54,28 @@ import Testing
         let report = try report("llama_cpp/models.json", server: "llama.cpp", model: "smollm2-135m-instruct")
         #expect(
             report
-                == EngineReport(engine: .llamaCpp, contextLength: 4096, vocabulary: 49_152, readsImages: false, readsAudio: false))
+                == ModelFacts(engine: Engine.llamaCpp.rawValue, contextLength: 4096, vocabulary: 49_152, readsImages: false, readsAudio: false))
     }
 
     @Test func vLLMTellsItsContext() throws {
-        #expect(try report("vllm/models.json", model: "Qwen/Qwen3-8B") == EngineReport(engine: .vLLM, contextLength: 40_960))
+        #expect(try report("vllm/models.json", model: "Qwen/Qwen3-8B") == ModelFacts(engine: Engine.vLLM.rawValue, contextLength: 40_960))
     }
 
     @Test func aListThatCouldBeAnybodysSaysNothing() throws {
-        #expect(try report("openai/models.json", model: "gpt-4-0613") == EngineReport())
-        #expect(EngineReport(modelsBody: Array("<html>".utf8), server: nil, model: "m") == nil)
-        #expect(EngineReport(modelsBody: Array(#"{"data":{}}"#.utf8), server: nil, model: "m") == nil)
-        #expect(EngineReport(modelsBody: Array(#"{"data":[]}"#.utf8), server: "uvicorn", model: "m") == EngineReport())
+        #expect(try report("openai/models.json", model: "gpt-4-0613") == ModelFacts())
+        #expect(ModelFacts(modelsBody: Array("<html>".utf8), server: nil, model: "m") == nil)
+        #expect(ModelFacts(modelsBody: Array(#"{"data":{}}"#.utf8), server: nil, model: "m") == nil)
+        #expect(ModelFacts(modelsBody: Array(#"{"data":[]}"#.utf8), server: "uvicorn", model: "m") == ModelFacts())
     }
 
     @Test func sizesThatCannotBeAreNotBelieved() throws {
         let body = #"{"data":[{"id":"m","owned_by":"llamacpp","meta":{"n_ctx":-1,"n_vocab":"many"},"architecture":7}]}"#
-        #expect(EngineReport(modelsBody: Array(body.utf8), server: nil, model: "m") == EngineReport(engine: .llamaCpp))
+        #expect(ModelFacts(modelsBody: Array(body.utf8), server: nil, model: "m") == ModelFacts(engine: Engine.llamaCpp.rawValue))
     }
 
     @Test func ofSeveralModelsTheOneThatIsServedCounts() throws {
         let body = #"{"data":[{"id":"a","owned_by":"vllm","max_model_len":1},{"id":"b","owned_by":"vllm","max_model_len":2}]}"#
-        #expect(EngineReport(modelsBody: Array(body.utf8), server: nil, model: "b")?.contextLength == 2)
+        #expect(ModelFacts(modelsBody: Array(body.utf8), server: nil, model: "b")?.contextLength == 2)
     }
 
     // MARK: Usage
@@ -135,7 +136,7 @@ import Testing
 
     // MARK: Requests
 
-    private func body(_ members: String, _ engine: Engine?, _ report: EngineReport = EngineReport()) throws -> [String: Any] {
+    private func body(_ members: String, _ engine: Engine?, _ report: ModelFacts = ModelFacts()) throws -> [String: Any] {
         var endpoint = EndpointRecord(
             id: .random(), projectID: .random(), slug: "a", status: .active, generation: 1, taskMode: .generate, tier: tier,
             modelID: .random(), modelName: "served", modelVersion: "1", contextLength: nil, upstream: UpstreamSettings(urls: ["https://a"]),
@@ -164,18 +165,18 @@ import Testing
     }
 
     @Test func tokensOutsideTheVocabularyAreRefused() throws {
-        let report = EngineReport(engine: .llamaCpp, vocabulary: 100)
+        let report = ModelFacts(engine: Engine.llamaCpp.rawValue, vocabulary: 100)
         #expect(try body(#""logit_bias":{"99":1}"#, nil, report)["logit_bias"] != nil)
         let error = #expect(throws: (any Error).self) { try body(#""logit_bias":{"5":1,"100":1}"#, nil, report) }
         #expect("\(error!)".contains("logit_bias"))
     }
 
     @Test func theContextIsTheLeastThatAnybodyStates() throws {
-        let report = EngineReport(engine: .vLLM, contextLength: 64)
+        let report = ModelFacts(engine: Engine.vLLM.rawValue, contextLength: 64)
         #expect(try body(#""max_tokens":100"#, nil, report)["max_tokens"] as? Int == 63)
     }
 
     @Test func whatAnEndpointStatesGoesBeforeWhatIsRecognized() throws {
-        #expect(try body(#""logprobs":true"#, .vLLM, EngineReport(engine: .llamaCpp))["top_logprobs"] == nil)
+        #expect(try body(#""logprobs":true"#, .vLLM, ModelFacts(engine: Engine.llamaCpp.rawValue))["top_logprobs"] == nil)
     }
 }

@@ -55,7 +55,7 @@ extension Broker {
     func take(_ heartbeat: Heartbeat, of worker: String, at now: Instant) throws {
         let session = sessions[worker]!
         heard[session.agentID] = AgentReport(
-            inFlight: heartbeat.inFlight, models: heartbeat.models.map(AgentObject.Model.init), accelerators: session.accelerators)
+            inFlight: heartbeat.inFlight, models: heartbeat.models, accelerators: session.accelerators)
         workers.change(worker) {
             $0.lastHeartbeat = now
             $0.load = Worker.Load(kvUsed: heartbeat.kvUsed, waiting: heartbeat.waiting, running: heartbeat.running)
@@ -131,15 +131,4 @@ extension ModelState {
 extension Features {
     /// What an agent does not say that it lacks, it has.
     init(_ facts: ModelFacts) { self = facts.readsImages == false ? [.tools, .guidedDecoding] : .all }
-}
-
-extension AgentObject.Model {
-    init(_ report: ModelReport) {
-        self.init(modelID: report.modelID, version: report.version, state: report.state.rawValue)
-        engine = report.facts.engine
-        contextLength = report.facts.contextLength
-        vocabulary = report.facts.vocabulary
-        readsImages = report.facts.readsImages
-        readsAudio = report.facts.readsAudio
-    }
 }
