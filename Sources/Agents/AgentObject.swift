@@ -27,6 +27,7 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
     public var supportedTiers: [String]?
     /// Those, or what it is good for without a list of its own.
     package var servedTiers: [String]
+    package var awaitsApproval: Bool
     public var storageLimitEnabled: Bool
     public var storageLimitBytes: Int?
     public var accelerators: [Accelerator]
@@ -89,7 +90,8 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
             WHEN drain_until > now() THEN 'draining' ELSE 'active' END
         """
     static let columns = """
-        id, project_id, name, worker_id, role, region, agent_version, description, max_concurrent_requests, supported_tiers, served_tiers, storage_limit_enabled,
+        id, project_id, name, worker_id, role, region, agent_version, description, max_concurrent_requests, supported_tiers, served_tiers, awaits_approval,
+        storage_limit_enabled,
         storage_limit_bytes, accelerators, \(status) AS status, CASE WHEN \(isConnected) THEN models ELSE '[]' END AS models,
         CASE WHEN \(isConnected) THEN in_flight ELSE 0 END AS in_flight, extract(epoch FROM created_at)::bigint AS created_at,
         extract(epoch FROM last_heartbeat_at)::bigint AS last_heartbeat_at, extract(epoch FROM lease_until)::bigint AS lease_until
@@ -109,6 +111,7 @@ public struct AgentObject: Sendable, Encodable, Equatable, Identifiable {
         maxConcurrent = try row.get("max_concurrent_requests")
         supportedTiers = try row.optional("supported_tiers", as: String.self) == nil ? nil : row.texts("supported_tiers")
         servedTiers = try row.texts("served_tiers")
+        awaitsApproval = try row.get("awaits_approval")
         storageLimitEnabled = try row.get("storage_limit_enabled")
         storageLimitBytes = try row.optional("storage_limit_bytes")
         accelerators = try JSONDecoder().decode([Accelerator].self, from: Data((row.get("accelerators") as String).utf8))

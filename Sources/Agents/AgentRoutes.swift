@@ -25,11 +25,14 @@ public struct AgentRoutes: Sendable {
             route(.post, "\(Self.path)/drain", drain),
         ]
             + [
-                ("suspend", TenantConnection.suspendAgent), ("pause", TenantConnection.suspendAgent),
-                ("activate", TenantConnection.activateAgent), ("resume", TenantConnection.activateAgent),
-                ("approve", TenantConnection.approveAgent), ("reject", TenantConnection.rejectAgent),
-                ("revoke-credentials", TenantConnection.revokeCredentials), ("curve-rotate", TenantConnection.rotateCurveKey),
-            ].map { name, step in route(.post, "\(Self.path)/\(name)") { try take(step, $0, $1) } }
+                ("suspend", .suspend), ("pause", .suspend), ("activate", .activate), ("resume", .activate), ("approve", .approve),
+                ("reject", .reject), ("revoke-credentials", .revokeCredentials),
+            ].map { (name: String, step: AgentStep) in
+                route(.post, "\(Self.path)/\(name)") {
+                    try change($0, $1) { try $0.take(step, with: $1, because: $2, by: $3) }
+                }
+            }
+            + [route(.post, "\(Self.path)/curve-rotate") { try change($0, $1) { try $0.rotateCurveKey(of: $1, because: $2, by: $3) } }]
     }
 
     private func route(_ method: Method, _ path: String, _ handler: @escaping Handler) -> Route {
@@ -93,7 +96,7 @@ public struct AgentRoutes: Sendable {
         let actor = try context.actor(of: request)
         let drain = Double(AgentBodies.usualDrain) * context.services.timeScale
         return try context.write(request, to: database) {
-            try $0.removeAgent(id, drainSeconds: drain, by: actor)
+            _ = try $0.take(.remove(drainSeconds: drain), with: id, by: actor)
             return try .json(encoding: DeletedAgent(id: id))
         }
     }
@@ -104,18 +107,18 @@ public struct AgentRoutes: Sendable {
         let actor = try context.actor(of: request)
         let scaled = Double(seconds) * context.services.timeScale
         return try context.write(request, to: database) {
-            try .json(encoding: $0.drainAgent(id, seconds: scaled, by: actor), status: 202)
+            try .json(encoding: $0.take(.drain(seconds: scaled), with: id, by: actor), status: 202)
         }
     }
 
-    /// A step that takes no more than a reason.
-    private typealias Step = @Sendable (TenantConnection) -> (ID<Agent>, String?, AuditActor) throws -> AgentObject
-
-    private func take(_ step: Step, _ request: Request, _ context: Context) throws -> Response {
+    /// A change that is told no more than its reason.
+    private func change(
+        _ request: Request, _ context: Context, _ change: (TenantConnection, ID<Agent>, String?, AuditActor) throws -> AgentObject
+    ) throws -> Response {
         let id = try Self.id(request)
         let reason = try body(request, context, AgentBodies.reason) ?? nil
         let actor = try context.actor(of: request)
-        return try context.write(request, to: database) { try .json(encoding: step($0)(id, reason, actor), status: 202) }
+        return try context.write(request, to: database) { try .json(encoding: change($0, id, reason, actor), status: 202) }
     }
 
     private func body<Value>(_ request: Request, _ context: Context, _ read: (JSONElement) throws -> Value) throws -> Value? {

@@ -98,4 +98,6 @@ public struct KVEvent: FrameFields {
 }
 
 /// Where a model is on an agent: `assigned`, `downloading`, `verifying`, `loading`, `ready`, `unloading`, `gone` in this order, or `failed` from any.
-public enum ModelPhase: String, Sendable, Codable, CaseIterable { case assigned, downloading, verifying, loading, ready, unloading, gone, failed }
+public enum ModelPhase: String, Sendable, Codable, CaseIterable {
+    case assigned, downloading, verifying, loading, ready, unloading, gone, failed
+}

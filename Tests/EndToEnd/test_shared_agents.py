@@ -35,7 +35,7 @@ def test_projects_of_a_tier_share_an_agent_that_none_of_them_is_shown(shared_age
     assert (agent.shown["supported_tiers"], agent.shown["worker_id"]) == ([TIER], agent.worker)
 
 
-def test_the_operator_suspends_activates_drains_and_removes_a_shared_agent(shared_agent, projects):  # noqa: F811
+def test_the_operator_suspends_activates_drains_and_removes_a_shared_agent(shared_agent, projects, usage):  # noqa: F811
     agent, project = shared_agent(), projects[0]
     project.wait_until_served()
     assert agent.set("suspend")["status"] == "suspended"
@@ -48,6 +48,10 @@ def test_the_operator_suspends_activates_drains_and_removes_a_shared_agent(share
     assert agent.id not in [each["id"] for each in migrate("agent", "list")]
     with pytest.raises(MigrateFailed):
         agent.set("activate")
+    lines = usage.query("SELECT action, project_id, after IS NULL AS is_gone FROM audit_log WHERE target_id = %s ORDER BY seq", agent.id)
+    assert [(line["action"], line["is_gone"]) for line in lines] == [
+        ("agent.enroll", False), ("agent.suspend", False), ("agent.activate", False), ("agent.drain", False), ("agent.revoke", True)]
+    assert {line["project_id"] for line in lines} == {None}
 
 
 def test_an_agent_without_a_list_of_tiers_serves_those_of_what_it_says_models_run_on(shared_agent, stack, engines, tmp_path, monkeypatch, usage):  # noqa: F811
@@ -87,6 +91,7 @@ def test_a_join_key_of_a_shared_agent_can_be_revoked_and_names_known_tiers():
     assert migrate("join-key", "revoke", "--id", key["id"])["state"] == "revoked"
     with pytest.raises(MigrateFailed, match="revoked already"):
         migrate("join-key", "revoke", "--id", key["id"])
+    assert migrate("join-key", "create", "--tiers", "gpu_nvidia_dedicated")["supported_tiers"] == ["gpu_nvidia_shared"]
     with pytest.raises(MigrateFailed, match="no service tier"):
         migrate("join-key", "create", "--tiers", "gold")
 

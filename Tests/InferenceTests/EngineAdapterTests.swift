@@ -54,7 +54,8 @@ import Testing
         let report = try report("llama_cpp/models.json", server: "llama.cpp", model: "smollm2-135m-instruct")
         #expect(
             report
-                == ModelFacts(engine: Engine.llamaCpp.rawValue, contextLength: 4096, vocabulary: 49_152, readsImages: false, readsAudio: false))
+                == ModelFacts(
+                    engine: Engine.llamaCpp.rawValue, contextLength: 4096, vocabulary: 49_152, readsImages: false, readsAudio: false))
     }
 
     @Test func vLLMTellsItsContext() throws {

@@ -79,14 +79,32 @@ struct AgentCommand: ParsableCommand {
             commandName: "set", abstract: "Suspends or activates an agent, drains it, cuts it off until it enrols again, or removes it.")
 
         @Option(help: "The agent's identifier, agt_….") var id: String
-        @Option(help: "suspend, activate, drain, revoke-credentials or remove.") var step: SharedAgentStep
+        @Option(help: "suspend, activate, drain, revoke-credentials or remove.") var step: Step
 
         func run() throws {
             guard let agent = ID<Agent>(id) else { throw ValidationError("--id is not the identifier of an agent (agt_…).") }
             try withSettings { settings in
-                try printJSON(settings.system.withConnection { try $0.changeSharedAgent(agent, step, by: .migrate) })
+                try printJSON(settings.system.withConnection { try $0.changeSharedAgent(agent, step.agentStep, by: .migrate) })
             }
         }
+    }
+
+    enum Step: String, ExpressibleByArgument {
+        case suspend, activate, drain, remove
+        case revokeCredentials = "revoke-credentials"
+
+        var agentStep: AgentStep {
+            switch self {
+            case .suspend: .suspend
+            case .activate: .activate
+            case .drain: .drain(seconds: Self.drainSeconds)
+            case .remove: .remove(drainSeconds: Self.drainSeconds)
+            case .revokeCredentials: .revokeCredentials
+            }
+        }
+
+        /// That what runs may go on.
+        private static let drainSeconds = Double(AgentBodies.usualDrain)
     }
 
     struct List: ParsableCommand {
@@ -97,5 +115,3 @@ struct AgentCommand: ParsableCommand {
         }
     }
 }
-
-extension SharedAgentStep: ExpressibleByArgument {}
