@@ -1,6 +1,7 @@
 """Agents, their cables and routers that fail under streams (spec 05 §6, §12-13): every request ends, none is billed twice, and the mesh works on."""
 
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -17,16 +18,19 @@ from harness.agents import Mesh, mesh, router_metric  # noqa: F401
 from harness.broken_streams import FROZEN_S, LOST_S, NO_DISPATCH_S, broken_streams, check_broken_and_billed_once
 from harness.cables import Cable
 from harness.raw import RawCall
+from harness.router import RouterFile, explanation
+from harness.sse import ChatStream
 from harness.tenants import tier
 from harness.together import eventually, together
 
+FAKE_TIME = pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 SEED = int(os.environ.get("XEROTIER_TEST_SEED", "20261126"))
 
 
 @pytest.fixture
 def cabled(mesh):  # noqa: F811
     """An agent whose only way to the router is a cable."""
-    agent = mesh.agent()
+    agent = mesh.agent(concurrent=100)
     agent.stop()
     cable = Cable(agent.router)
     agent.router = cable.address
@@ -80,6 +84,85 @@ def test_a_slow_cable_loses_nothing(cabled):
     streams = together(8, lambda place: mesh.tenant.stream(script={"tokens": [f"{place} "], "repeat": 200, "delay_ms": 5}))
     assert [stream.text() for stream in streams] == [f"{place} " * 200 for place in range(8)]
     assert all(stream.is_done for stream in streams)
+
+
+@pytest.mark.long
+@pytest.mark.limit(240)
+def test_a_slow_cable_that_is_cut_again_and_again_under_100_streams_loses_no_account(cabled, usage, ledger):
+    """Each client has a whole answer or is told that it broke. Who has seen nothing is served by the other agent, whose cable is whole."""
+    mesh, agent, cable = cabled
+    mesh.agent(mesh.engines[1], concurrent=100)
+    # Held up or not, both have the same part of the requests.
+    router = RouterFile(mesh.stack, mesh)
+    router.only("tier_match")
+    cable.delay = 0.05
+    chance = random.Random(SEED)
+    starts = [chance.uniform(0, 3) for _ in range(100)]
+
+    def one(place: int):
+        if place < 100:
+            time.sleep(starts[place])
+            return mesh.tenant.try_stream(script={"tokens": [f"{place} "], "repeat": 40, "delay_ms": 100})
+        for _ in range(8):
+            time.sleep(chance.uniform(1, 2))
+            cable.cut()
+
+    try:
+        answers = together(101, one)[:100]
+    finally:
+        router.reset()
+    assert [answer.text for answer in answers if not isinstance(answer, ChatStream)] == [], "the other agent serves them"
+    broken = [stream for stream in answers if not stream.is_done]
+    print(f"{len(broken)} of 100 broke, {agent.connections} connections")
+    for place, stream in enumerate(answers):
+        if stream.is_done:
+            assert stream.text() == f"{place} " * 40
+        else:
+            stream.check_broken(("stream_interrupted",))
+            assert (f"{place} " * 40).startswith(stream.text())
+    assert 0 < len(broken) < 100 and agent.connections > 4
+    for engine in mesh.engines[:2]:
+        eventually(lambda: all(record["end"] != "running" for record in engine.records()), 30)
+    assert eventually(lambda: router_metric("router_requests") == 0, 10)
+    cable.delay = 0
+    eventually(lambda: mesh.tenant.chat(script={"text": "hi"}).headers["x-xerotier-worker-id"] == agent.worker, 30)
+    rows = usage.of_project(mesh.project.id)
+    billed = {row["request_id"]: row for row in rows}
+    assert len(billed) == len(rows)
+    for stream in answers:
+        row = billed[stream.request_id]
+        assert row["error_code"] == (None if stream.is_done else "stream_interrupted")
+        assert row["output_tokens"] == stream.text().count(" ")
+    ledger.wait_until_nothing_is_held(mesh.project.id)
+    ledger.check(mesh.project.id, rows)
+
+
+@pytest.mark.long
+@pytest.mark.limit(180)
+def test_agents_whose_clocks_are_wrong_serve_as_others_do(mesh, usage):  # noqa: F811
+    """One is a day ahead, so that its token seems to be over, and one is an hour behind. 100 streams go on for longer than a lease lasts."""
+    if not FAKE_TIME.exists():
+        pytest.skip(f"{FAKE_TIME} is missing: libfaketime of infra/apt-packages.txt")
+    agents = [mesh.agent(engine, concurrent=60) for engine in mesh.engines[:2]]
+    for agent, hours in zip(agents, (25, -1)):
+        agent.stop()
+        agent.environment |= {"LD_PRELOAD": str(FAKE_TIME), "FAKETIME": f"{hours * 3600:+}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        agent.start()
+        said = [json.loads(line)["ts"] for line in agent.text.splitlines() if '"connected"' in line][-1]
+        away = datetime.datetime.fromisoformat(said).timestamp() - time.time()
+        assert abs(away - hours * 3600) < 60, "the clock is right"
+    mesh.wait_until_served()
+    connections = [agent.connections for agent in agents]
+    streams = together(100, lambda place: mesh.tenant.stream(script={"tokens": [f"{place} "], "repeat": 350, "delay_ms": 100, "obey_max_tokens": False}))
+    assert [stream.text() for stream in streams] == [f"{place} " * 350 for place in range(100)]
+    assert all(stream.is_done for stream in streams)
+    assert {stream.headers["x-xerotier-worker-id"] for stream in streams} == {agent.worker for agent in agents}
+    assert [agent.connections for agent in agents] == connections, "no session ended"
+    eventually(lambda: "the token could not be refreshed" in agents[0].text, 10)
+    # Nothing that is told or stored comes from their clocks.
+    assert all(worker["signals"]["heartbeat_freshness"] > 0.5 for worker in explanation(mesh)["data"])
+    for row in usage.of_project(mesh.project.id):
+        assert 0 <= row["ttft_ms"] <= row["latency_ms"] < 120_000 and abs(row["created_at"].timestamp() - time.time()) < 180
 
 
 @pytest.mark.short
