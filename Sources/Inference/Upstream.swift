@@ -137,7 +137,7 @@ extension UpstreamCall {
     }
 }
 
-/// Something that answers inference requests: HTTP model servers now, workers of the mesh later.
+/// Something that answers inference requests: an HTTP model server, or workers of the mesh.
 public protocol Upstream: AnyObject, Sendable {
     /// Starts a call. It never fails by itself: a fault is the call's first event.
     func send(_ request: UpstreamRequest) -> any UpstreamCall
