@@ -9,15 +9,28 @@ import ZeroMQ
 
 /// The router: agents on one socket, gateways on another, and the requests that go between them. All of it belongs to the thread that runs it.
 final class Broker {
-    struct Session {
+    final class Session {
         let name: AgentName
         let agentID: String
         let accelerators: [Accelerator]
+        /// What the agent said that it can have at a time.
+        let places: Int
+        /// The same, as its owner lowered it.
+        var capacity: Int
         var lease: Lease
+        /// Of the next frame to it that is about no request.
         var sequence = 0
+        /// The agent said that it drains.
+        var isLeaving = false
         /// What the agent was told of its standing, so that it is told once.
         var isDraining = false
         var rotation: [UInt8]?
+
+        init(_ hello: Hello, as name: AgentName, lease: Lease) {
+            (self.name, self.lease) = (name, lease)
+            (agentID, accelerators) = (hello.agentID, hello.accelerators)
+            (places, capacity) = (hello.maxConcurrent, hello.maxConcurrent)
+        }
     }
 
     let directory: AgentDirectory
@@ -50,12 +63,6 @@ final class Broker {
     let changed = Lock<Chooser?>(nil)
     var generator: SplitMix64
     var isDraining = false
-    /// What agents said they can have at a time, by worker id.
-    var limits: [String: Int] = [:]
-    /// The same, as their owners lowered it.
-    var capacities: [String: Int] = [:]
-    /// Workers that said that they drain, by worker id.
-    var drainingByThemselves: Set<String> = []
     /// Workers that said they are busy, and until when they get nothing more.
     var busy: [String: Instant] = [:]
     private var nextLook: Instant = 0
@@ -160,24 +167,24 @@ final class Broker {
         guard let message else { return }
         if case .hello(let hello) = message.frame { return try begin(hello, as: name) }
         // Before its hello, or after another start of it took its place, an agent has nothing to say.
-        guard sessions[name.workerID]?.name == name else { return }
+        guard let session = sessions[name.workerID], session.name == name else { return }
         let now = Self.now
-        sessions[name.workerID]!.lease.heard(at: now)
-        let (agent, end) = (sessions[name.workerID]!.agentID, sessions[name.workerID]!.lease.end)
+        session.lease.heard(at: now)
+        let agent = session.agentID
         if heard[agent] == nil { heard[agent] = .some(nil) }
         workers.change(name.workerID) {
-            $0.leaseUntil = end
+            $0.leaseUntil = session.lease.end
             $0.isSuspect = false
         }
         switch message.frame {
-        case .heartbeat(let heartbeat): try take(heartbeat, of: name.workerID, at: now)
+        case .heartbeat(let heartbeat): try take(heartbeat, of: name.workerID, session, at: now)
         case .accept, .reject, .chunk, .done, .error: try take(message, parts[1...], from: name.workerID, at: now)
         case .kvEvent(let event):
             if let slot = workers[name.workerID]?.slot {
                 index.apply(sequence: UInt64(event.sequence), removed: event.removed, isCleared: event.isCleared, at: slot)
             }
         case .drain:
-            drainingByThemselves.insert(name.workerID)
+            session.isLeaving = true
             workers.change(name.workerID) { $0.state = .draining }
         case .curveRotateAck(let answer):
             let isNew = directory.rotate(agent, to: answer.newPublicKey, signature: answer.signature)
@@ -213,7 +220,7 @@ final class Broker {
 
     func say(_ frame: Frame, to worker: String) throws {
         guard let session = sessions[worker] else { return }
-        sessions[worker]?.sequence += 1
+        session.sequence += 1
         try tell(session.name, frame, sequence: session.sequence)
     }
 
@@ -233,7 +240,7 @@ final class Broker {
     private func lookForLostAgents() throws {
         for (worker, session) in sessions {
             let ack = Message(sequence: session.sequence, time: Self.wallClock, .leaseAck(leaseAck))
-            sessions[worker]?.sequence += 1
+            session.sequence += 1
             if try send(ack, to: session.name) == .noPeer { try forget(worker, because: "its connection is lost") }
         }
     }
@@ -280,15 +287,15 @@ final class Broker {
         let worker = standing.workerID
         guard let session = sessions[worker] else { return }
         if let rotation = standing.rotation, rotation.nonce != session.rotation {
-            sessions[worker]?.rotation = rotation.nonce
+            session.rotation = rotation.nonce
             try say(.curveRotate(CurveRotate(reason: rotation.reason, nonce: rotation.nonce)), to: worker)
         }
         switch standing.state {
-        case .active, .suspended: sessions[worker]?.isDraining = false
+        case .active, .suspended: session.isDraining = false
         case .draining,
             .removed where standing.drainSeconds > 0 && !running(on: worker).isEmpty:
             guard !session.isDraining else { return }
-            sessions[worker]?.isDraining = true
+            session.isDraining = true
             try say(.drain(Drain(deadlineSeconds: Int(standing.drainSeconds.rounded(.up)))), to: worker)
         case .removed:
             try say(.bye(Bye(reason: .revoked)), to: worker)

@@ -49,7 +49,7 @@ extension Broker {
 
     private func wait(_ request: MeshRequest, at now: Instant) throws {
         let places = workers.all.reduce(0) {
-            $0 + ($1.models[request.pool.model] != nil && $1.tiers.contains(request.pool.tier) ? capacities[$1.id] ?? 0 : 0)
+            $0 + ($1.models[request.pool.model] != nil && $1.tiers.contains(request.pool.tier) ? sessions[$1.id]?.capacity ?? 0 : 0)
         }
         let item = RequestQueue<String>.Item(
             project: request.routing.project, priority: request.route.dispatch.priority + request.routing.profile.priority,
@@ -98,7 +98,7 @@ extension Broker {
         request.attempt += 1
         request.order.begin(attempt: request.attempt)
         (request.sequence, request.unackedChunks, request.unackedBytes, request.hasBegun) = (1, 0, 0, false)
-        request.window = StreamWindow(places: limits[worker] ?? 0)
+        request.window = StreamWindow(places: session.places)
         var dispatch = request.route.dispatch
         dispatch.deadline = max(0, Int((request.deadline - now) * 1_000))
         dispatch.credit = request.window.chunks
@@ -314,7 +314,7 @@ extension Broker {
     func lookAtRequests(at now: Instant) throws {
         for (worker, end) in busy where now >= end {
             busy[worker] = nil
-            workers.change(worker) { $0.maxConcurrent = capacities[worker] ?? 0 }
+            workers.change(worker) { $0.maxConcurrent = sessions[worker]?.capacity ?? 0 }
             try startWaiting(at: now)
         }
         for id in timed {

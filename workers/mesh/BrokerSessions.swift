@@ -25,9 +25,8 @@ extension Broker {
                 maxConcurrent: 0)
         }
         index.begin(slot: slot, sequence: UInt64(hello.kvSequence))
-        sessions[worker] = Session(name: name, agentID: hello.agentID, accelerators: hello.accelerators, lease: lease)
+        sessions[worker] = Session(hello, as: name, lease: lease)
         heard[hello.agentID] = .some(nil)
-        drainingByThemselves.remove(worker)
         workers.change(worker) {
             $0.state = .active
             $0.leaseUntil = lease.end
@@ -35,7 +34,6 @@ extension Broker {
             $0.lastHeartbeat = now
             $0.load = Worker.Load()
         }
-        limits[worker] = hello.maxConcurrent
         take(standing)
         take(hello.models, of: worker)
         logger.notice("agent is there", metadata: ["worker": "\(worker)", "version": "\(hello.version)"])
@@ -52,8 +50,7 @@ extension Broker {
         try startWaiting(at: now)
     }
 
-    func take(_ heartbeat: Heartbeat, of worker: String, at now: Instant) throws {
-        let session = sessions[worker]!
+    func take(_ heartbeat: Heartbeat, of worker: String, _ session: Session, at now: Instant) throws {
         heard[session.agentID] = AgentReport(
             inFlight: heartbeat.inFlight, models: heartbeat.models, accelerators: session.accelerators)
         workers.change(worker) {
@@ -68,20 +65,22 @@ extension Broker {
     /// What the database says of an agent, now or anew.
     func take(_ standing: AgentStanding) {
         let worker = standing.workerID
-        let own = limits[worker] ?? 0
-        // The agent is the judge; its owner may want less.
-        capacities[worker] = standing.maxConcurrent > 0 ? min(own, standing.maxConcurrent) : own
+        let session = sessions[worker]
+        if let session {
+            // The agent is the judge; its owner may want less.
+            session.capacity = standing.maxConcurrent > 0 ? min(session.places, standing.maxConcurrent) : session.places
+        }
         workers.change(worker) {
             $0.project = standing.project
             $0.region = standing.region
             $0.tiers = standing.tiers
             $0.state =
                 switch standing.state {
-                case .active: drainingByThemselves.contains(worker) ? .draining : .active
+                case .active: session?.isLeaving == true ? .draining : .active
                 case .suspended: .suspended
                 case .draining, .removed, .revoked: .draining
                 }
-            if busy[worker] == nil { $0.maxConcurrent = capacities[worker]! }
+            if busy[worker] == nil { $0.maxConcurrent = session?.capacity ?? 0 }
         }
     }
 
