@@ -8,7 +8,6 @@ import ZeroMQ
 package enum EnrolmentBodies {
     /// The protocol of the mesh that is spoken here.
     private static let protocolVersion = 1
-    private static let mostAccelerators = 64
 
     package static func joinKey(_ root: JSONElement) throws -> JoinKeyText {
         let text = try Fields.string(required(root, "join_key"), "join_key", atMost: 512)
@@ -67,8 +66,8 @@ package enum EnrolmentBodies {
     private static func accelerators(_ element: JSONElement) throws -> [Accelerator] {
         try Fields.array(element, "accelerators")
         let devices = Array(element.elements)
-        guard devices.count <= mostAccelerators else {
-            throw APIError.invalid("accelerators", "An agent has at most \(mostAccelerators) accelerators.")
+        guard devices.count <= Accelerator.most else {
+            throw APIError.invalid("accelerators", "An agent has at most \(Accelerator.most) accelerators.")
         }
         return try devices.enumerated().map { place, device in
             let name = "accelerators[\(place)]"

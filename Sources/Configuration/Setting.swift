@@ -80,13 +80,15 @@ struct Setting: Sendable {
         Setting(
             key: "mesh.listen", isSecret: false,
             apply: { text, configuration in
-                guard text.wholeMatch(of: /tcp:\/\/(\*|\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]{1,5}/) != nil else {
+                let parts = text.wholeMatch(of: /tcp:\/\/(?:\*|\[[0-9a-fA-F:]+\]|[0-9.]+):([0-9]{1,5})/)
+                guard parts.flatMap({ UInt16($0.1) }) != nil else {
                     throw ConfigurationError("mesh.listen: must be such as tcp://*:5555")
                 }
                 configuration.mesh.listen = text
             }, read: { $0.mesh.listen }),
         list("mesh.addresses", \.mesh.addresses, of: "an address such as tcp://mesh.example.com:5555") {
-            $0.wholeMatch(of: /tcp:\/\/(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}/) == nil ? nil : $0
+            let parts = $0.wholeMatch(of: /tcp:\/\/(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})/)
+            return parts.flatMap { UInt16($0.1) } == nil ? nil : $0
         },
         Setting(
             key: "mesh.region", isSecret: false,

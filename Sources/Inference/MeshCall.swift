@@ -16,7 +16,9 @@ final class MeshCall: UpstreamCall {
     private var events: [[UInt8]] = []
     /// Bytes of the frame whose events are being given, to be acknowledged when the last of them was taken.
     private var unflushed: Int?
-    /// What was given last, an event in pieces, or the whole answer.
+    /// The event that was given last.
+    private var given = ByteStore()
+    /// What has come of an event in pieces, or of the whole answer.
     private var bytes = ByteStore()
     private var attempt = 0
     private var hasGivenFrame = false
@@ -88,10 +90,10 @@ final class MeshCall: UpstreamCall {
     private static let sendTime = Duration.seconds(10)
 
     private func give(_ event: [UInt8]) -> UpstreamEvent {
-        bytes.removeAll()
-        event.withUnsafeBytes { bytes.append($0) }
+        given.removeAll()
+        event.withUnsafeBytes { given.append($0) }
         hasGivenFrame = true
-        return .frame(bytes.bytes)
+        return .frame(given.bytes)
     }
 
     /// The client has all that was given.
@@ -170,6 +172,7 @@ final class MeshCall: UpstreamCall {
             } else if request.isStream && chunk.isFinal {
                 // An event that was too long for one frame.
                 events = [Array(bytes.bytes)]
+                bytes.removeAll()
             }
         }
     }
@@ -219,7 +222,7 @@ final class MeshCall: UpstreamCall {
 
     /// Asks the next router that is there.
     private func askNext(else failure: APIError) {
-        attempt = 0
+        (attempt, workerID) = (0, Self.nobody)
         while !routers.isEmpty {
             connection = upstream.links.connection(to: routers.removeFirst())
             if connection != nil { return tell(.route(upstream.route(request))) }

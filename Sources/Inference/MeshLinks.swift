@@ -86,6 +86,8 @@ public final class MeshLinks: Sendable {
             let standing = connection.map(standing) ?? .away
             if standing != .there { connection = nil }
             if standing != before { note(standing, of: router) }
+            // Also what was opened in the moment in which it was not known yet.
+            if standing == .silent { state.withLock { $0.routers[router].open }.cut() }
             before = standing
             if state.wait(atMost: standing == .there ? Self.pingPause : 0.2, while: { !$0.isStopping }, then: { $0.isStopping }) { return }
         }
@@ -103,12 +105,11 @@ public final class MeshLinks: Sendable {
     private func note(_ standing: Standing, of router: Int) {
         logger.log(
             level: standing == .there ? .notice : .warning, "a router of the mesh is \(standing)", metadata: ["number": "\(router)"])
-        let (open, freed) = state.withLock { state in
+        let freed = state.withLock { state in
             state.routers[router].isSilent = standing == .silent
             defer { if standing == .silent { state.routers[router].free = [] } }
-            return (state.routers[router].open, state.routers[router].free)
+            return state.routers[router].free
         }
-        if standing == .silent { open.cut() }
         withExtendedLifetime(freed) {}
     }
 }

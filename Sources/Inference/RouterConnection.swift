@@ -41,7 +41,7 @@ final class RouterConnection {
         return recv(descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) < 0 && errno == EAGAIN
     }
 
-    /// Sends all of it, as long as the router takes it. A router that has gone is found out by `next`.
+    /// Sends all of it, as long as the router takes it. A router that has gone is found out by `next`, after what it has said before.
     func send(_ message: Message, until instant: ContinuousClock.Instant) {
         var bytes: [UInt8] = []
         message.append(to: &bytes)
@@ -55,7 +55,7 @@ final class RouterConnection {
             } else if errno == EAGAIN {
                 isLost = !waitForRoom(until: instant)
             } else if errno != EINTR {
-                isLost = true
+                return
             }
         }
     }
@@ -85,8 +85,11 @@ final class RouterConnection {
     }
 
     private func waitForRoom(until instant: ContinuousClock.Instant) -> Bool {
-        var item = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-        return poll(&item, 1, (instant - .now).roundedUpMilliseconds) > 0
+        while true {
+            var item = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            let ready = poll(&item, 1, (instant - .now).roundedUpMilliseconds)
+            if ready >= 0 || errno != EINTR { return ready > 0 }
+        }
     }
 }
 

@@ -57,9 +57,14 @@ struct FieldReader {
 
     func optionalFlag(_ field: String) throws(FrameError) -> Bool? { has(field) ? try flag(field) : nil }
 
+    /// Without NUL, which Postgres does not store; in names there are no control characters at all.
     func text(_ field: String, atMost length: Int = nameLength) throws(FrameError) -> String {
-        guard case .string(let text) = try value(field), text.utf8.count <= length else { throw .invalid(field: field) }
+        guard case .string(let text) = try value(field), Self.isText(text, atMost: length) else { throw .invalid(field: field) }
         return text
+    }
+
+    private static func isText(_ text: String, atMost length: Int) -> Bool {
+        text.utf8.count <= length && text.utf8.allSatisfy { length <= nameLength ? $0 >= 0x20 && $0 != 0x7f : $0 != 0 }
     }
 
     func optionalText(_ field: String, atMost length: Int = nameLength) throws(FrameError) -> String? {
@@ -84,7 +89,7 @@ struct FieldReader {
     func ids(_ field: String) throws(FrameError) -> [String] {
         var ids: [String] = []
         for item in try list(field) {
-            guard case .string(let id) = item, !id.isEmpty, id.utf8.count <= Self.nameLength else { throw .invalid(field: field) }
+            guard case .string(let id) = item, !id.isEmpty, Self.isText(id, atMost: Self.nameLength) else { throw .invalid(field: field) }
             ids.append(id)
         }
         return ids

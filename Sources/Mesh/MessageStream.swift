@@ -25,7 +25,8 @@ public struct MessageStream: ~Copyable {
         while let length = try lengthOfNext() {
             let end = start + 4 + length
             guard bytes.count >= end else {
-                bytes.reserveCapacity(end)
+                if start > 0 { removeRead() }
+                bytes.reserveCapacity(4 + length)
                 return nil
             }
             let range = start + 4..<end

@@ -41,7 +41,7 @@ public struct Hello: FrameFields, CustomReflectable {
         version = try fields.text("version")
         role = try fields.choice("role")
         token = try fields.text("token", atMost: FieldReader.textLength)
-        accelerators = try fields.items("accelerators")
+        accelerators = try fields.items("accelerators", atMost: Accelerator.most)
         maxConcurrent = try fields.integer("max_concurrent", 0...4_096)
         models = try fields.items("models")
         inFlight = try fields.ids("in_flight")
@@ -67,6 +67,9 @@ public struct Hello: FrameFields, CustomReflectable {
 
 /// A device that models run on.
 public struct Accelerator: FrameFields, Codable {
+    /// Of one agent.
+    public static let most = 64
+
     public var kind: String
     public var name: String
     public var memoryBytes: Int
@@ -82,11 +85,11 @@ public struct Accelerator: FrameFields, Codable {
     }
 
     init(_ fields: FieldReader) throws(FrameError) {
-        kind = try fields.text("kind")
-        name = try fields.text("name")
+        kind = try fields.text("kind", atMost: 64)
+        name = try fields.text("name", atMost: 128)
         memoryBytes = try fields.integer("memory_bytes")
         index = try fields.integer("index", 0...1_023)
-        driver = try fields.optionalText("driver")
+        driver = try fields.optionalText("driver", atMost: 64)
     }
 
     func write(to map: inout MessagePackMap) {

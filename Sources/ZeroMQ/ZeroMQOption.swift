@@ -38,6 +38,10 @@ public struct ZeroMQOption: Sendable {
     }
     /// How long what was sent may still go out after the socket was closed.
     public static func linger(milliseconds: Int) -> ZeroMQOption { .init(name: ZMQ_LINGER, value: .int(Int32(milliseconds))) }
+    /// How long a connection may take to stand, before it is tried anew; the system would wait for minutes.
+    public static func connecting(milliseconds: Int) -> ZeroMQOption {
+        .init(name: ZMQ_CONNECT_TIMEOUT, value: .int(Int32(milliseconds)))
+    }
     /// How long a connection may take until messages flow; 30 s if not set. A peer that the gate refuses tries again after this time.
     public static func handshake(milliseconds: Int) -> ZeroMQOption { .init(name: ZMQ_HANDSHAKE_IVL, value: .int(Int32(milliseconds))) }
 

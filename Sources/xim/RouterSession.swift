@@ -70,7 +70,7 @@ final class RouterSession {
             ZeroMQOption.curveClient(keys.curve, server: try CurvePublicKey(enrolment.now.routerKey))
             + ZeroMQOption.heartbeat(milliseconds: 2_000, timeout: 6_000) + ZeroMQOption.reconnect(milliseconds: 100, longest: 10_000) + [
                 .identity(name.bytes), .sendHighWaterMark(10_000), .receiveHighWaterMark(10_000), .immediate, .longestPart(32 << 20),
-                .handshake(milliseconds: 5_000), .linger(milliseconds: 1_000),
+                .connecting(milliseconds: 5_000), .handshake(milliseconds: 5_000), .linger(milliseconds: 1_000),
             ]
         socket = try ZeroMQSocket(context, .dealer, options)
         monitor = try ZeroMQMonitor(of: socket, in: context, name: "router")
@@ -158,6 +158,7 @@ final class RouterSession {
             inFlightIDs: running.values.map(\.request.id))
     }
 
+    /// Nothing is under way at a hello: what was, ended with the connection.
     private func hello() throws {
         let now = enrolment.now
         sequence = 0
@@ -167,7 +168,7 @@ final class RouterSession {
                 Hello(
                     agentID: now.agentID, workerID: now.workerID, version: XimAgent.configuration.version, role: .inference,
                     token: now.token, accelerators: serving.accelerators, maxConcurrent: serving.most, models: toldModels,
-                    inFlight: running.values.map(\.request.id), kvSequence: kvSequence)))
+                    inFlight: [], kvSequence: kvSequence)))
     }
 
     /// Frames of answers that are ready, and the end of those that have ended.
@@ -197,9 +198,10 @@ final class RouterSession {
 
     /// A frame of a request that the router knows.
     private func send(_ frame: Frame, of key: String) throws {
-        guard let (request, sequence) = running[key].map({ ($0.request, $0.sequence) }), isConnected else { return }
+        guard let (request, sequence) = running[key].map({ ($0.request, $0.sequence) }) else { return }
         running[key]!.sequence += 1
         running[key]!.acceptAt = nil
+        guard isConnected else { return }
         if try socket.send(Message(id: request.id, attempt: request.attempt, sequence: sequence, time: Self.time, frame).parts) != .sent {
             logger.warning("a frame could not be sent", metadata: ["request": "\(request.id)"])
         }

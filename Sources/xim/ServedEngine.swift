@@ -20,7 +20,7 @@ final class ServedEngine: Sendable {
         /// Counts the engine's starts, as far as they can be seen: each has an empty cache.
         var starts = 0
         /// Rung when the models are others.
-        var bells: [Doorbell] = []
+        var bells: [Bell] = []
     }
 
     let client: HTTPClient
@@ -72,7 +72,17 @@ final class ServedEngine: Sendable {
 
     var starts: Int { supervised?.restarts ?? state.withLock { $0.starts } }
 
-    func onChange(_ bell: Doorbell) { state.withLock { $0.bells.append(bell) } }
+    /// For as long as somebody holds the bell.
+    func onChange(_ bell: Doorbell) {
+        state.withLock { state in
+            state.bells.removeAll { $0.bell == nil }
+            state.bells.append(Bell(bell: bell))
+        }
+    }
+
+    private struct Bell {
+        weak var bell: Doorbell?
+    }
 
     func stop() { state.change { $0.isStopped = true } }
 
@@ -92,7 +102,7 @@ final class ServedEngine: Sendable {
         if isOther {
             logger.notice("models of the engine", metadata: ["models": "\(found.map(\.modelID).joined(separator: ", "))"])
         }
-        bells.forEach { $0.ring() }
+        bells.forEach { $0.bell?.ring() }
         return !state.wait(atMost: (answer ?? []).isEmpty ? 0.5 : gauges == nil ? 5 : 2, while: { !$0.isStopped }) { $0.isStopped }
     }
 

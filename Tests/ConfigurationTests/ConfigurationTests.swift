@@ -23,6 +23,11 @@ import Testing
         ("XEROTIER_EGRESS_ALLOW_HOSTS", "127.0.0.1", "egress.allow_hosts: '127.0.0.1' is not host:port"),
         ("XEROTIER_EGRESS_ALLOW_HTTP", "maybe", "egress.allow_http: must be one of true, false, 1, 0"),
         ("XEROTIER_EGRESS_PORTS", "443,70000", "egress.ports: '70000' is not a port"),
+        ("XEROTIER_MESH_LISTEN", "tcp://*:70000", "mesh.listen: must be such as tcp://*:5555"),
+        (
+            "XEROTIER_MESH_ADDRESSES", "tcp://mesh.example.com:70000",
+            "mesh.addresses: 'tcp://mesh.example.com:70000' is not an address such as tcp://mesh.example.com:5555"
+        ),
         ("XEROTIER_EGRESS_ALLOW_CIDRS", "10.0.0.0/33", "egress.allow_cidrs: '10.0.0.0/33' is not a range such as 10.0.0.0/8"),
         ("XEROTIER_EGRESS_ALLOW_CIDRS", "10.0.0.1/8", "egress.allow_cidrs: '10.0.0.1/8' is not a range such as 10.0.0.0/8"),
         ("XEROTIER_TRUSTED_PROXIES", "127.0.0.1", "trusted.proxies: '127.0.0.1' is not a range such as 10.0.0.0/8"),

@@ -55,6 +55,16 @@ def test_a_client_that_leaves_ends_the_engines_work(mesh, stack, usage):
     assert mesh.tenant.chat(script={"text": "next"}).status_code == 200, "its place is free again"
 
 
+def test_an_event_that_is_too_long_for_a_frame_comes_whole_between_short_ones(mesh):
+    # The more places, the shorter are frames: 8 KiB here.
+    mesh.agent(concurrent=4096)
+    mesh.wait_until_served()
+    tokens = ["short ", "x" * 9_000, " end"]
+    stream = mesh.tenant.stream(script={"tokens": tokens, "delay_ms": 30})
+    stream.check()
+    assert stream.text() == "".join(tokens)
+
+
 def test_a_killed_agent_breaks_its_streams_with_an_error_and_never_done(mesh, usage):
     agent = mesh.agent()
     mesh.wait_until_served()

@@ -91,7 +91,6 @@ def test_a_slow_agent_gets_what_the_weights_leave_it(fleet):  # noqa: F811
     counts, expected, calls = Counter(), Counter(), 240
     for _ in range(calls):
         told = fleet.told(script=script)
-        assert told[slow]["signals"]["latency_ewma"] < 0.5
         expected.update(shares(told))
         counts[worker_of(fleet.a.tenant.chat(script=script))] += 1
     print({worker: (counts[worker], round(share, 1)) for worker, share in expected.items()})

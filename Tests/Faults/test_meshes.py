@@ -9,6 +9,7 @@ import pytest
 from harness.agents import mesh, most_at_once, router_metric  # noqa: F401
 from harness.load import Load
 from harness.meshes import asked, set_meshes, two_meshes, wait_until_on_both  # noqa: F401
+from harness.raw import RawCall
 from harness.shared_agents import check_fair_share, projects, shared_agent  # noqa: F401
 from harness.together import eventually, together
 
@@ -18,14 +19,18 @@ GIVEN_UP_S = 15
 TIERS = ["demo", "cpu_amd_optimized", "cpu_intel_optimized", "gpu_nvidia_shared", "gpu_amd_shared", "gpu_intel_shared"]
 
 
-def owner_of_the_pool(mesh) -> int:  # noqa: F811
-    """The number of the router that requests of the mesh's endpoint go to."""
+def routers_of_the_pool(mesh) -> list:  # noqa: F811
+    """The numbers of the routers that requests of the mesh's endpoint go to."""
     before = [asked(0), asked(1)]
     for _ in range(10):
         assert mesh.tenant.chat(script={"text": "hi"}).status_code == 200
-    grown = [asked(number) > before[number] for number in (0, 1)]
-    assert sorted(grown) == [False, True], "requests of one pool went to both routers"
-    return grown.index(True)
+    return [number for number in (0, 1) if asked(number) > before[number]]
+
+
+def owner_of_the_pool(mesh) -> int:  # noqa: F811
+    routers = routers_of_the_pool(mesh)
+    assert len(routers) == 1, "requests of one pool went to both routers"
+    return routers[0]
 
 
 @pytest.mark.short
@@ -55,7 +60,7 @@ def test_a_pool_has_one_router_and_the_next_one_when_it_is_killed(mesh, processe
     assert late.status_code == 200 and late.json()["choices"][0]["message"]["content"] == "late"
     assert [answer.status_code for answer in after] == [200] * 20 and took < 10
     wait_until_on_both(1)
-    eventually(lambda: owner_of_the_pool(mesh) == owner, 30)
+    eventually(lambda: routers_of_the_pool(mesh) == [owner], 30)
 
 
 @pytest.mark.short
@@ -86,7 +91,26 @@ def test_a_router_that_hangs_is_given_up_and_asked_again_when_it_goes_on(mesh, p
     finally:
         os.kill(process, signal.SIGCONT)
     wait_until_on_both(1)
-    eventually(lambda: owner_of_the_pool(mesh) == owner, 30)
+    eventually(lambda: routers_of_the_pool(mesh) == [owner], 30)
+
+
+@pytest.mark.short
+@pytest.mark.limit(120)
+def test_a_router_that_ends_gives_a_slow_client_all_of_its_answer(mesh, processes, stack):  # noqa: F811
+    """More than fits on the way: the stream waits for its client when the router is told to end, and goes on then."""
+    mesh.agent(concurrent=4)
+    wait_until_on_both(1)
+    owner = owner_of_the_pool(mesh)
+    call = RawCall(stack.http_address, receive_buffer=4096)
+    script = {"tokens": ["z" * 8_000], "repeat": 800, "obey_max_tokens": False}
+    call.post_json("/v1/chat/completions", mesh.tenant.body(script=script, stream=True), mesh.tenant.key.key)
+    call.read_until(b"zzz")
+    time.sleep(1)
+    os.kill(processes.programs[["mesh", "mesh-1"][owner]], signal.SIGTERM)
+    time.sleep(2)
+    assert call.read_until(b"[DONE]").count(b"z") >= 800 * 8_000
+    call.close()
+    wait_until_on_both(1)
 
 
 @pytest.mark.short

@@ -117,6 +117,23 @@ import ZeroMQ
         #expect(throws: Self.wrong[index].error) { try Message.read(parts[...], from: .agent) }
     }
 
+    /// What Postgres cannot store must not come so far: one agent's report is written together with those of others.
+    @Test func controlCharactersInNamesAreRefused() throws {
+        for text in ["a\0b", "a\nb", "\u{7f}"] {
+            let accelerator = Accelerator(kind: "cuda", name: text, memoryBytes: 1, index: 0)
+            let hello = Hello(
+                agentID: "agt_1", workerID: "local:agt_1", version: "1", role: .inference, token: "t", accelerators: [accelerator],
+                maxConcurrent: 1, models: [], inFlight: [], kvSequence: 0)
+            #expect(throws: FrameError.invalid(field: "name")) { try Message.read(Self.message(.hello(hello)).parts[...], from: .agent) }
+            let status = ModelStatus(modelID: text, version: "1", state: .ready, bytesDone: 0, bytesTotal: 0)
+            #expect(throws: FrameError.invalid(field: "model_id")) {
+                try Message.read(Self.message(.modelStatus(status)).parts[...], from: .agent)
+            }
+        }
+        let failure = Message(id: "r", attempt: 1, sequence: 0, time: 0, .error(Failure(code: "c", fault: .agent, message: "two\nlines")))
+        #expect(try Message.read(failure.parts[...], from: .agent) == failure)
+    }
+
     @Test func numbersOutOfTheirRangesAreRefused() throws {
         func refused(_ frame: Frame, _ field: String, _ value: MessagePackValue) throws {
             let sample = Sample(frame, "")

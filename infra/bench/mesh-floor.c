@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -161,6 +162,17 @@ static void *ask(void *place) {
     return NULL;
 }
 
+/// A process that ends with this one at the latest.
+static pid_t begin(void (*work)(void)) {
+    pid_t process = fork();
+    check(process >= 0, "fork");
+    if (process == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        work();
+    }
+    return process;
+}
+
 static double ended(pid_t process) {
     struct rusage usage;
     kill(process, SIGKILL);
@@ -177,10 +189,7 @@ int main(int count, char **words) {
     check(connections > 0 && connections <= MOST, "connections");
     unlink(path);
     zmq_curve_keypair(public_key, secret_key);
-    pid_t router = fork();
-    if (router == 0) route();
-    pid_t agent = fork();
-    if (agent == 0) serve();
+    pid_t router = begin(route), agent = begin(serve);
     // The router listens when its agent is there.
     for (int tries = 0; access(path, F_OK) != 0; tries++) {
         check(tries < 100, "the router");

@@ -123,7 +123,7 @@ final class Broker {
         var drainEnd = Instant.infinity
         // libzmq tells only those of news who have found none.
         _ = try hasLostConnection(agentMonitor)
-        while Self.now < drainEnd && !(isDraining && requests.isEmpty) {
+        while Self.now < drainEnd && !(isDraining && requests.isEmpty && !gateways.hasOutput) {
             if isStopped() && !isDraining {
                 drainEnd = Self.now + Self.drainTime * timeScale
                 isDraining = true
@@ -220,7 +220,7 @@ final class Broker {
 
     func say(_ frame: Frame, to worker: String) throws {
         guard let session = sessions[worker] else { return }
-        session.sequence += 1
+        defer { session.sequence += 1 }
         try tell(session.name, frame, sequence: session.sequence)
     }
 

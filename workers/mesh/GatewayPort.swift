@@ -3,7 +3,7 @@ import Glibc
 import Mesh
 import ZeroMQ
 
-/// A gateway's connection. It has one request at a time, so what goes on it needs no other name; a gateway that wants its request no more closes it.
+/// A gateway's connection. It has one request at a time; one that is closed is a gateway that is gone.
 final class GatewayConnection {
     /// Of the request that it has.
     var requestID: String?
@@ -82,9 +82,12 @@ final class GatewayPort {
             connections[descriptor] = GatewayConnection(descriptor)
             watch(descriptor, EPOLL_CTL_ADD, EPOLLIN)
         }
+        // Who waits is still there when the next round comes: a little later rather than at once.
+        if errno == EMFILE || errno == ENFILE || errno == ENOMEM { usleep(1_000) }
     }
 
     private func read(_ connection: GatewayConnection, _ take: (Event, GatewayConnection) throws -> Void) throws {
+        guard !connection.isClosed else { return }
         let count = recv(connection.descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
         if count < 0 && (errno == EAGAIN || errno == EINTR) { return }
         if count > 0 { connection.input.append(UnsafeRawBufferPointer(rebasing: buffer[..<count])) }
@@ -176,6 +179,9 @@ final class GatewayPort {
     }
 
     // MARK: - The end
+
+    /// A gateway has not read yet what was sent to it.
+    var hasOutput: Bool { connections.values.contains { $0.sent < $0.output.count } }
 
     /// Takes no more connections, and closes those that have no request, now and whenever it is called again: gateways go to other routers.
     func drain() {

@@ -2,6 +2,7 @@ import Agents
 import ArgumentParser
 import Configuration
 import Routing
+import Threads
 import Worker
 import ZeroMQ
 
@@ -26,6 +27,8 @@ struct MeshCommand: ParsableCommand {
         guard !process.configuration.mesh.secretKey.isEmpty else {
             throw ConfigurationError("mesh.secret_key: missing (32 bytes in base64)")
         }
+        // One for each call of its gateways.
+        OpenFiles.raise()
         let keys = try MeshKeys(secret: process.configuration.mesh.secretKey)
         let directory = AgentDirectory(
             database: process.database, leaseSeconds: process.scaled(Broker.leaseSeconds), logger: process.logger)
