@@ -1,5 +1,6 @@
 """Eight agents behind nginx: how requests spread over them, who comes first, and who gets none (spec 05 §1-9)."""
 
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -7,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.agents import most_at_once, router_metric
+from harness.agents import binary, most_at_once, router_metric
 from harness.calls import expect_error
 from harness.fleet import ABROAD, HOME, PLACES, eight, fleet, narrow, worker_of  # noqa: F401
 from harness.router import prompt
@@ -213,3 +214,22 @@ def test_those_of_higher_priority_start_first_however_many_wait(narrow, usage): 
     rows = eventually(lambda: (found := usage.query(stored, usual + urgent)) and len(found) == 16 and found, 30)
     decided = {row["request_id"]: row["decided_at"] for row in rows}
     assert max(decided[each] for each in urgent) <= min(decided[each] for each in usual)
+
+
+@pytest.mark.long
+@pytest.mark.limit(600)
+def test_ten_thousand_stored_choices_come_out_the_same_again(fleet, stack, usage):  # noqa: F811
+    """Of as many prompts that are warm somewhere as cold ones, with dice and all signals as they usually are. The router stores a hundred a second."""
+    texts = [f"Prompt {number}. " * 60 for number in range(40)]
+
+    def stored() -> int:
+        return usage.query("SELECT count(*) AS stored FROM routing_decisions")[0]["stored"]
+
+    begun, end = stored(), time.monotonic() + 500
+    while stored() < begun + 10_000 and time.monotonic() < end:
+        together(1_000, lambda place: fleet.a.tenant.chat(messages=prompt(texts[place % 40] if place % 2 else f"{place}", text="x")), 8)
+    again = subprocess.run([binary(stack).parent / "mesh", "replay", "--most", "10000"], capture_output=True, text=True, timeout=120)
+    print(again.stdout.strip())
+    assert again.returncode == 0 and "10000 decisions, 10000 the same again" in again.stdout, again.stdout[-2_000:] + again.stderr
+    rows = usage.query("SELECT worker_id, explored FROM routing_decisions ORDER BY id DESC LIMIT 10000")
+    assert {row["worker_id"] for row in rows} >= set(fleet.workers) and any(row["explored"] for row in rows)
