@@ -159,8 +159,14 @@ def test_an_answer_is_clamped_to_what_the_cap_leaves(capped):
     answer = tenant.chat("hello " * 50, headers={"X-Xerotier-Events": "on"}, script=..., max_tokens=3_900)
     assert answer.status_code == 200 and "x-xerotier-clamped" not in answer.headers
     tenant.chat(script=costing(8_000))
-    answer = tenant.chat("hello " * 50, max_tokens=3_900)
-    assert answer.headers["x-xerotier-clamped"].startswith("max_tokens=3900->1")
+
+    def answered():
+        answer = tenant.chat("hello " * 50, max_tokens=3_900)
+        # What another process holds near a cap, it gives back after a while.
+        assert answer.status_code == 200 or expect_error(answer, 402, "budget_exceeded", param="budget")
+        return answer if answer.status_code == 200 else None
+
+    assert eventually(answered, 20).headers["x-xerotier-clamped"].startswith("max_tokens=3900->1")
 
 
 def test_what_the_engine_counts_beyond_the_hold_is_not_spent_past_the_cap(capped, usage, ledger):
