@@ -97,9 +97,14 @@ public final class ZeroMQSocket {
         precondition(!parts.isEmpty, "a message has a part")
         for (place, part) in parts.enumerated() {
             guard try send(part, isLast: place == parts.count - 1) else {
-                // Whether there is room is decided at the first part; after it only a fault can stop the rest.
                 let code = zmq_errno()
-                if place == 0 && code == EAGAIN { return .full }
+                if code == EAGAIN {
+                    // A connection that is lost in the middle takes the parts before with it, and libzmq drops those that are still to come.
+                    if place > 0 {
+                        for rest in parts.indices.dropFirst(place + 1) { _ = try send(parts[rest], isLast: rest == parts.count - 1) }
+                    }
+                    return .full
+                }
                 if place == 0 && code == EHOSTUNREACH { return .noPeer }
                 throw ZeroMQError.last("zmq_msg_send")
             }
