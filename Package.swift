@@ -78,7 +78,7 @@ let package = Package(
         .target(name: "Storage", dependencies: ["Server", "Tenancy", "Crypto", "Jobs", "JSON", "ObjectStore", "Redis", "Threads"]),
         .target(
             name: "Inference",
-            dependencies: ["Server", "Billing", "Catalog", "Crypto", "HTTPClient", "JSONSchema", "Mesh", "Routing", "Threads", "ZeroMQ"],
+            dependencies: ["Server", "Billing", "Catalog", "Crypto", "HTTPClient", "JSONSchema", "Mesh", "Routing", "Threads"],
             exclude: ["FIELDS.md"]
         ),
 
